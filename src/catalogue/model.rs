@@ -1,0 +1,162 @@
+//! Models.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::{Amount, ModelCode, PoolId, Unit};
+
+/// What kind of model it is (S0's tabs, finer).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelType {
+    /// Text in, text out.
+    Text,
+    /// Images or video in, text out.
+    Vision,
+    /// Several kinds in and out.
+    Omni,
+    /// Vectors.
+    Embedding,
+    /// Ranking.
+    Rerank,
+    /// Images out.
+    Image,
+    /// Video out.
+    Video,
+    /// Speech out.
+    Tts,
+    /// Speech in.
+    Asr,
+    /// Voices made.
+    Voice,
+}
+
+/// Whether a model thinks before it answers (LEDGER 7).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Thinking {
+    /// It cannot.
+    Never,
+    /// It can, and does not unless asked.
+    Off,
+    /// It can, and does unless asked not to.
+    On,
+    /// It always does.
+    Always,
+}
+
+/// How far a row of the catalogue can be trusted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// Stated by the provider.
+    Ok,
+    /// The larger of several statements.
+    Conservative,
+    /// Carried over from a sibling or an old page.
+    Uncertain,
+    /// Not found; there is no sound bound.
+    Unknown,
+}
+
+/// The most that a call can cost: what a sound hold needs (LEDGER 7).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    /// Context window in tokens.
+    pub window: Amount,
+    /// Most input tokens.
+    pub max_input: Amount,
+    /// Most answer tokens.
+    pub max_output: Amount,
+    /// Most thinking tokens.
+    pub max_thinking: Amount,
+    /// Whether it thinks.
+    pub thinking: Thinking,
+    /// Whether `thinking_budget` is known to bound its thinking.
+    pub thinking_budget: bool,
+    /// Most tokens that one image costs; `None` = images are not bounded apart, the window is.
+    pub per_image_max: Option<Amount>,
+    /// Most choices (`n`) of one call.
+    pub max_n: u32,
+    /// Template tokens of a request (LEDGER 7: 512).
+    pub template_base: Amount,
+    /// Template tokens of a message (LEDGER 7: 16).
+    pub template_message: Amount,
+    /// Template tokens of a request with tools, beside the base (LEDGER 7: 512).
+    pub template_tools: Amount,
+}
+
+/// One price tier: USD (or the row's currency) per 1,000,000 units, as decimal text; kept for later rounds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Price(pub toml::Table);
+
+/// One row of the catalogue.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Model {
+    /// The exact code.
+    pub code: ModelCode,
+    /// The counter it draws on.
+    pub pool: PoolId,
+    /// Its kind.
+    pub kind: ModelType,
+    /// What is counted.
+    pub unit: Unit,
+    /// The free quota that a new account is granted; (amount, and output amount where the two are counted apart).
+    pub free_quota: Option<FreeQuota>,
+    /// Days that a grant is valid; the site's rule may differ.
+    pub validity_days: u32,
+    /// The bounds; `None` = no sound bound, refused in free quota only.
+    pub bounds: Option<Bounds>,
+    /// Price tiers; empty = it cannot be pay-as-you-go.
+    pub prices: Vec<Price>,
+    /// How far the quota and the price can be trusted.
+    pub confidence: Confidence,
+    /// How far the bounds can be trusted.
+    pub bounds_confidence: Confidence,
+    /// Where the figures come from.
+    pub source: String,
+}
+
+/// The free quota that comes with a model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FreeQuota {
+    /// One counter.
+    Total(Amount),
+    /// Input and output counted apart.
+    Split {
+        /// Input units.
+        input: Amount,
+        /// Output units.
+        output: Amount,
+    },
+}
+
+/// Every known model by its exact code.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    models: HashMap<ModelCode, Arc<Model>>,
+}
+
+impl Catalogue {
+    /// A catalogue of these models. A later row of the same code replaces the earlier one.
+    #[must_use]
+    pub fn new(models: impl IntoIterator<Item = Model>) -> Self {
+        Self { models: models.into_iter().map(|model| (model.code.clone(), Arc::new(model))).collect() }
+    }
+
+    /// The model of this exact code; nothing is folded or trimmed (B2).
+    #[must_use]
+    pub fn model(&self, code: &str) -> Option<&Arc<Model>> {
+        self.models.get(code)
+    }
+
+    /// All models, in no order.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.models.values()
+    }
+}

@@ -1,0 +1,9 @@
+//! Gratis: a reverse proxy that keeps its clients inside the free quota of hosted models.
+
+pub mod catalogue;
+pub mod clock;
+pub mod dialect;
+pub mod ledger;
+pub mod load;
+pub mod simulator;
+pub mod store;

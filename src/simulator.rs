@@ -1,0 +1,1 @@
+//! An upstream of our own, with a ledger of its own.
