@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::ledger::{
-    AccountId, AccountState, Book, Command, Entry, HoldId, Key, KeyId, Operation, Origin, Outcome, PoolId, Reserve,
-    Resolution, Timestamp,
+    AccountId, AccountState, Book, Entry, HoldId, Key, Operation, Origin, Outcome, PoolId, Reserve, Resolution,
+    Timestamp,
 };
 
 /// A boxed future: the traits are used behind `dyn`.

@@ -89,10 +89,14 @@ pub struct Bounds {
     pub template_tools: Amount,
 }
 
-/// One price tier: USD (or the row's currency) per 1,000,000 units, as decimal text; kept for later rounds.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Price(pub toml::Table);
+/// One price tier. Rates are kept as written, so that a later round can bill without a rounding in between.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Price {
+    /// The tier holds up to this many input units; `None` = without limit.
+    pub input_up_to: Option<Amount>,
+    /// What is priced (`in`, `out`, `out_thinking`, `per_image` ...) and the decimal price: per 1,000,000 tokens, or per unit.
+    pub rates: Vec<(String, String)>,
+}
 
 /// One row of the catalogue.
 #[derive(Clone, PartialEq, Debug)]
