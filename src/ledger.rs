@@ -13,7 +13,7 @@ mod outcome;
 mod reserve;
 mod resolve;
 
-pub use apply::Change;
+pub use apply::{Change, EXPIRE_AT_MOST, apply, recover_presumed};
 pub use balance::{Balance, Grant, Side, Unit};
 pub use book::{
     AccountState, Billed, BillingMode, Book, Closure, Fund, Hold, HoldState, Key, KeyState, Line, Pool, Switch,

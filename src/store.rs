@@ -121,6 +121,3 @@ pub trait KeyStore: Send + Sync {
 /// Both, as the rest of the program holds it.
 pub trait Store: LedgerStore + KeyStore {}
 impl<T: LedgerStore + KeyStore> Store for T {}
-
-/// The due holds that one call expires at most (LEDGER 2).
-pub const EXPIRE_AT_MOST: usize = 32;

@@ -25,10 +25,12 @@ pub enum Command {
         /// How many at most.
         limit: usize,
     },
-    /// Forget final holds that became final before this instant.
+    /// Forget old holds: afterwards a repeat of them is no longer recognised.
     Forget {
-        /// The instant.
-        before: Timestamp,
+        /// Finals that became final before this instant.
+        finals_before: Timestamp,
+        /// Presumed holds from before this instant: they stay presumed for good.
+        presumed_before: Timestamp,
     },
     /// An operator's change.
     Operate(Operation),

@@ -1,1 +1,288 @@
+//! What an operator changes: grants, figures, switches, states, keys.
 
+use super::apply::{Change, post};
+use super::balance::{Balance, Grant, signed};
+use super::book::{AccountState, BillingMode, Book, Fund, HoldState, Key, KeyState, Pool, Switch};
+use super::command::{Operation, SwitchOff};
+use super::ids::{Amount, GrantId, HoldId, KeyId, MAX_AMOUNT, PoolId, Timestamp};
+use super::outcome::{Decline, Done, Entry, EntryKind, Outcome};
+
+pub(super) fn operate(book: &mut Book, now: Timestamp, operation: Operation, changes: &mut Vec<Change>) -> Outcome {
+    let result = match operation {
+        Operation::AddGrant { pool, side, unit, amount, spent, start, end } => {
+            let grant = Grant { id: GrantId(book.next_grant), pool, side, unit, amount, start, end };
+            add_grant(book, now, grant, spent, changes)
+        }
+        Operation::Regrant { pool, grant, amount } => regrant(book, now, &pool, grant, amount, changes),
+        Operation::Sync { pool, grant, remaining, raise } => sync(book, now, (&pool, grant), remaining, raise, changes),
+        Operation::SetSwitch { pool, on: true, default_on, .. } => switch_on(book, now, &pool, default_on, changes),
+        Operation::SetSwitch { pool, on: false, rule, default_on } => {
+            switch_off(book, now, &pool, rule, default_on, changes)
+        }
+        Operation::SetState(state) => set_state(book, state, changes),
+        Operation::SetNeverPay(on) => {
+            let changed = book.never_pay != on;
+            book.never_pay = on;
+            Ok(account_changed(changed, changes))
+        }
+        Operation::PutKey(key) => put_key(book, key, changes),
+        Operation::SetKeyState { key, state } => set_key_state(book, &key, state, changes),
+        Operation::ClosePool { pool, closure } => set_closed(book, &pool, Some(closure), changes),
+        Operation::ReopenPool { pool } => set_closed(book, &pool, None, changes),
+    };
+    match result {
+        Ok(done) => Outcome::Done(done),
+        Err(decline) => Outcome::Declined(decline),
+    }
+}
+
+fn add_grant(
+    book: &mut Book,
+    now: Timestamp,
+    grant: Grant,
+    spent: Amount,
+    changes: &mut Vec<Change>,
+) -> Result<Done, Decline> {
+    if grant.amount > MAX_AMOUNT / 8 || spent > grant.amount {
+        return Err(Decline::TooLarge);
+    }
+    if grant.end.is_some_and(|end| end <= grant.start) {
+        return Err(Decline::EndsBeforeStart);
+    }
+    let (id, pool_id) = (grant.id, grant.pool.clone());
+    let mut entry = Entry::new(now, EntryKind::Grant, pool_id.clone(), Some(id));
+    entry.granted = signed(grant.amount);
+    entry.spent = signed(spent);
+    book.next_grant += 1;
+    let pool = book.pools.entry(pool_id.clone()).or_default();
+    pool.grants.push(Fund { grant, balance: Balance::default() });
+    pool.grants.sort_by_key(|fund| (fund.grant.end.is_none(), fund.grant.end, fund.grant.id));
+    changes.push(Change::Grant(pool_id, id));
+    post(book, entry, changes);
+    Ok(Done::GrantAdded(id))
+}
+
+fn fund_of(book: &Book, pool: &PoolId, grant: GrantId) -> Result<Fund, Decline> {
+    book.fund(pool, grant).cloned().ok_or(Decline::UnknownGrant)
+}
+
+fn regrant(
+    book: &mut Book,
+    now: Timestamp,
+    pool: &PoolId,
+    grant: GrantId,
+    amount: Amount,
+    changes: &mut Vec<Change>,
+) -> Result<Done, Decline> {
+    let before = fund_of(book, pool, grant)?.balance;
+    if amount > MAX_AMOUNT / 8 {
+        return Err(Decline::TooLarge);
+    }
+    let mut entry = Entry::new(now, EntryKind::Grant, pool.clone(), Some(grant));
+    entry.granted = signed(amount) - signed(before.granted);
+    post(book, entry, changes);
+    Ok(Done::Balance { balance: fund_of(book, pool, grant)?.balance, drift: 0 })
+}
+
+/// The console's figure: what it says is left, compared with what is left here once every call in progress has ended.
+fn sync(
+    book: &mut Book,
+    now: Timestamp,
+    (pool, grant): (&PoolId, GrantId),
+    remaining: Amount,
+    raise: bool,
+    changes: &mut Vec<Change>,
+) -> Result<Done, Decline> {
+    let before = fund_of(book, pool, grant)?.balance;
+    if remaining > MAX_AMOUNT / 8 {
+        return Err(Decline::TooLarge);
+    }
+    let drift = before.unspent() - signed(remaining);
+    if drift > 0 {
+        let mut entry = Entry::new(now, EntryKind::Sync, pool.clone(), Some(grant));
+        entry.spent = drift;
+        post(book, entry, changes);
+    } else if drift < 0 {
+        if !raise {
+            return Err(Decline::WouldRaise);
+        }
+        give_back(book, now, (pool, grant), drift.unsigned_abs(), changes);
+    }
+    Ok(Done::Balance { balance: fund_of(book, pool, grant)?.balance, drift })
+}
+
+/// Raises what is available: first what was presumed and belongs to no hold, then presumed holds (oldest first, each only as a
+/// whole, so that none of them is corrected a second time), then what was spent.
+fn give_back(
+    book: &mut Book,
+    now: Timestamp,
+    (pool, grant): (&PoolId, GrantId),
+    mut amount: Amount,
+    changes: &mut Vec<Change>,
+) {
+    let mut holds: Vec<(Timestamp, HoldId, Amount)> = book
+        .holds
+        .iter()
+        .filter(|(_, hold)| hold.state == HoldState::Presumed && hold.pool == *pool && hold.lines.len() == 1)
+        .filter_map(|(id, hold)| {
+            hold.lines.iter().find(|line| line.grant == grant).map(|line| (hold.since, *id, line.amount))
+        })
+        .collect();
+    holds.sort_unstable();
+    let in_holds: Amount = book
+        .holds
+        .values()
+        .filter(|hold| hold.state == HoldState::Presumed && hold.pool == *pool)
+        .flat_map(|hold| &hold.lines)
+        .filter(|line| line.grant == grant)
+        .map(|line| line.amount)
+        .sum();
+    let Some(balance) = book.fund(pool, grant).map(|fund| fund.balance) else { return };
+    let mut presumed = amount.min(balance.presumed.saturating_sub(in_holds));
+    amount -= presumed;
+    for (_, id, held) in holds {
+        if held <= amount {
+            amount -= held;
+            presumed += held;
+            if let Some(hold) = book.holds.get_mut(&id) {
+                hold.state = HoldState::Corrected;
+                hold.since = now;
+            }
+            changes.push(Change::Hold(id));
+        }
+    }
+    let mut entry = Entry::new(now, EntryKind::Sync, pool.clone(), Some(grant));
+    entry.presumed = -signed(presumed);
+    entry.spent = -signed(amount.min(balance.spent));
+    // What neither can give was granted beyond what this book knew.
+    entry.granted = signed(amount.saturating_sub(balance.spent));
+    post(book, entry, changes);
+}
+
+fn switch_on(
+    book: &mut Book,
+    now: Timestamp,
+    pool_id: &PoolId,
+    default_on: bool,
+    changes: &mut Vec<Change>,
+) -> Result<Done, Decline> {
+    let Some(pool) = book.pools.get_mut(pool_id).filter(|pool| !pool.grants.is_empty()) else {
+        return Err(Decline::NoGrant);
+    };
+    if pool.switch == Switch::On || (pool.switch == Switch::Unset && default_on) {
+        return Ok(Done::Unchanged);
+    }
+    if pool.ended(now) {
+        return Err(Decline::Ended);
+    }
+    if pool.used_up(now) {
+        return Err(Decline::UsedUp);
+    }
+    pool.switch = Switch::On;
+    changes.push(Change::Pool(pool_id.clone()));
+    Ok(Done::Changed)
+}
+
+fn switch_off(
+    book: &mut Book,
+    now: Timestamp,
+    pool_id: &PoolId,
+    rule: SwitchOff,
+    default_on: bool,
+    changes: &mut Vec<Change>,
+) -> Result<Done, Decline> {
+    let pool = book.pools.get_mut(pool_id).ok_or(Decline::UnknownPool)?;
+    let on = match pool.switch {
+        Switch::On => true,
+        Switch::Unset => default_on,
+        Switch::Off => false,
+    };
+    if !on {
+        return Ok(Done::Unchanged);
+    }
+    if rule == SwitchOff::OnceUsedUp && !pool.ended(now) && !pool.used_up(now) {
+        return Err(Decline::NotUsedUp);
+    }
+    pool.switch = Switch::Off;
+    changes.push(Change::Pool(pool_id.clone()));
+    Ok(Done::Changed)
+}
+
+impl Pool {
+    /// Whether every grant has ended; a pool without grants has none that could end.
+    #[must_use]
+    pub fn ended(&self, now: Timestamp) -> bool {
+        !self.grants.is_empty() && self.grants.iter().all(|fund| fund.grant.end.is_some_and(|end| end <= now))
+    }
+
+    /// Whether nothing is left of the grants that have not ended, even if every call in progress used nothing.
+    #[must_use]
+    pub fn used_up(&self, now: Timestamp) -> bool {
+        let mut alive = self.grants.iter().filter(|fund| fund.grant.end.is_none_or(|end| now < end)).peekable();
+        alive.peek().is_some() && alive.all(|fund| fund.balance.unspent() <= 0)
+    }
+}
+
+impl Book {
+    /// Whether a call of this pool is refused once its quota is used up.
+    #[must_use]
+    pub fn is_free_quota_only(&self, pool: &PoolId, switch_default_on: bool) -> bool {
+        self.mode(self.pools.get(pool), switch_default_on) == BillingMode::FreeQuotaOnly
+    }
+}
+
+fn set_state(book: &mut Book, state: AccountState, changes: &mut Vec<Change>) -> Result<Done, Decline> {
+    if book.state == AccountState::Closed && state != AccountState::Closed {
+        return Err(Decline::AccountClosed);
+    }
+    let changed = book.state != state;
+    book.state = state;
+    Ok(account_changed(changed, changes))
+}
+
+fn account_changed(changed: bool, changes: &mut Vec<Change>) -> Done {
+    if !changed {
+        return Done::Unchanged;
+    }
+    changes.push(Change::Account);
+    Done::Changed
+}
+
+fn put_key(book: &mut Book, key: Key, changes: &mut Vec<Change>) -> Result<Done, Decline> {
+    match book.keys.get(&key.id) {
+        Some(known) if known.state == KeyState::Deleted => return Err(Decline::KeyDeleted),
+        Some(known) if *known == key => return Ok(Done::Unchanged),
+        Some(_) | None => {}
+    }
+    changes.push(Change::Key(key.id.clone()));
+    book.keys.insert(key.id.clone(), key);
+    Ok(Done::Changed)
+}
+
+fn set_key_state(book: &mut Book, id: &KeyId, state: KeyState, changes: &mut Vec<Change>) -> Result<Done, Decline> {
+    let key = book.keys.get_mut(id).ok_or(Decline::UnknownKey)?;
+    if key.state == state {
+        return Ok(Done::Unchanged);
+    }
+    if key.state == KeyState::Deleted {
+        return Err(Decline::KeyDeleted);
+    }
+    key.state = state;
+    changes.push(Change::Key(id.clone()));
+    Ok(Done::Changed)
+}
+
+fn set_closed(
+    book: &mut Book,
+    id: &PoolId,
+    closed: Option<super::Closure>,
+    changes: &mut Vec<Change>,
+) -> Result<Done, Decline> {
+    let pool = book.pools.get_mut(id).ok_or(Decline::UnknownPool)?;
+    if pool.closed == closed {
+        return Ok(Done::Unchanged);
+    }
+    pool.closed = closed;
+    changes.push(Change::Pool(id.clone()));
+    Ok(Done::Changed)
+}

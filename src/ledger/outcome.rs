@@ -103,6 +103,12 @@ pub struct Resolved {
     pub overspent: Amount,
 }
 
+impl Resolved {
+    pub(super) fn nothing(state: HoldState) -> Self {
+        Self { state, covered: Usage::default(), billed: Usage::default(), over_hold: 0, overspent: 0 }
+    }
+}
+
 /// What an operator's change came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Done {
@@ -175,6 +181,13 @@ pub struct Entry {
     pub presumed: i64,
     /// Billed beside the grants.
     pub billed: Usage,
+}
+
+impl Entry {
+    /// An entry that changes nothing yet.
+    pub(super) fn new(at: Timestamp, kind: EntryKind, pool: PoolId, grant: Option<GrantId>) -> Self {
+        Self { at, kind, pool, grant, hold: None, granted: 0, held: 0, spent: 0, presumed: 0, billed: Usage::default() }
+    }
 }
 
 /// Why an entry was written.
