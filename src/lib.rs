@@ -7,3 +7,4 @@ pub mod ledger;
 pub mod load;
 pub mod simulator;
 pub mod store;
+pub mod telemetry;

@@ -1,0 +1,9 @@
+//! What Gratis says of itself: metrics, and log lines.
+//!
+//! Knows no domain type: labels and fields are text that the caller took from configuration, never from the wire.
+
+mod log;
+mod metrics;
+
+pub use log::{LogFormat, LogGuard, LogSettings, install};
+pub use metrics::{Counter, Gauge, Metrics, ModelMetrics, Seconds};

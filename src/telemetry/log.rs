@@ -1,0 +1,156 @@
+//! Log lines: structured, batched, bounded. A slow sink loses lines and counts them; it never slows a request.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::metrics::Counter;
+
+/// How a line looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LogFormat {
+    /// JSON unless standard error is a terminal.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For a person.
+    Text,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Which lines: a level, or targets with levels (`info,gratis::request=off`).
+    pub filter: String,
+}
+
+/// The most that waits for a slow sink, in bytes.
+const QUEUE_BYTES: usize = 8 << 20;
+/// How long a line waits for others before it is written.
+const BATCH: Duration = Duration::from_millis(50);
+
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    closed: bool,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    dropped: Counter,
+}
+
+/// Writes what is left when it is dropped.
+pub struct LogGuard {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// Installs the process's logger. Lines go to standard error; what is dropped is counted in `dropped`.
+///
+/// # Errors
+/// The filter does not parse, the writing thread cannot be started, or a logger is installed already.
+pub fn install(settings: &LogSettings, dropped: Counter) -> Result<LogGuard, String> {
+    let filter = EnvFilter::try_new(&settings.filter).map_err(|e| format!("log.filter {:?}: {e}", settings.filter))?;
+    let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), dropped });
+    let theirs = Arc::clone(&shared);
+    let writer = std::thread::Builder::new()
+        .name("log".into())
+        .spawn(move || write_batches(&theirs))
+        .map_err(|e| format!("cannot start the log's thread: {e}"))?;
+    let json = match settings.format {
+        LogFormat::Auto => !io::stderr().is_terminal(),
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Sink(Arc::clone(&shared)));
+    let installed = if json {
+        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    } else {
+        builder.with_ansi(io::stderr().is_terminal()).try_init()
+    };
+    installed.map_err(|e| format!("cannot install the logger: {e}"))?;
+    Ok(LogGuard { shared, writer: Some(writer) })
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.wake.notify_one();
+        if let Some(writer) = self.writer.take() {
+            // The thread ends once the queue is empty; a panic in it has nothing left to tell.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write_batches(shared: &Shared) {
+    let mut batch = Vec::new();
+    loop {
+        let mut queue = shared.lock();
+        while queue.bytes.is_empty() && !queue.closed {
+            queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        if !queue.closed {
+            queue = shared.wake.wait_timeout(queue, BATCH).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let closed = queue.closed;
+        std::mem::swap(&mut queue.bytes, &mut batch);
+        drop(queue);
+        // A sink that is gone cannot be told so.
+        let _ = io::stderr().write_all(&batch);
+        if batch.capacity() > (1 << 20) {
+            batch = Vec::new();
+        }
+        batch.clear();
+        if closed && shared.lock().bytes.is_empty() {
+            return;
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Sink(Arc<Shared>);
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut queue = self.0.lock();
+        if queue.bytes.len() + line.len() > QUEUE_BYTES {
+            self.0.dropped.inc();
+        } else {
+            let was_empty = queue.bytes.is_empty();
+            queue.bytes.extend_from_slice(line);
+            drop(queue);
+            if was_empty {
+                self.0.wake.notify_one();
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
