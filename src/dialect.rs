@@ -1,3 +1,46 @@
 //! One API's shapes: where the model is named, what bounds a call, where usage stands, what an error looks like.
 //!
 //! Pure: bytes in, values out; nothing here knows a clock, a store or a connection.
+//!
+//! * [`route`] decides which calls exist at all: what is not in its table is refused.
+//! * [`Facts`] reads what decides the cost of a request in one pass and splices bounds into it, byte for byte.
+//! * [`Observer`] watches a response pass, finds its usage and its end, and cannot fail.
+//! * [`render_error`] and [`UpstreamSignal`] write and read the error envelope.
+//!
+//! A later API is a further variant of [`Dialect`] beside its own readers; nothing is shared by accident.
+
+mod encoding;
+mod error;
+mod facts;
+mod finding;
+mod observer;
+mod route;
+mod splice;
+
+use serde::Serialize;
+
+pub use encoding::Encoding;
+pub use error::{DialectError, ErrorEnvelope, UpstreamError, UpstreamSignal, render_error};
+pub use facts::{Facts, InputBound, ThinkingAsk};
+pub use finding::{Finding, Flags, Reading, UsageDetails};
+pub use observer::{Observer, Seen};
+pub use route::{Route, RouteMatch, RouteRow, coverage, route};
+pub use splice::Clamp;
+
+/// Whose shapes a call has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// The OpenAI-compatible API (W 1.2, 2.2, 3.1).
+    OpenAi,
+}
+
+/// How a call is metered.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metering {
+    /// Input and output tokens of a chat (W 3.1).
+    Chat,
+    /// It costs nothing and holds nothing (W 0.19).
+    Free,
+}

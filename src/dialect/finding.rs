@@ -1,0 +1,60 @@
+//! What an observer found out about a response, and how far it can be trusted.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::error::UpstreamError;
+use crate::ledger::Usage;
+
+/// How far the figures of a response can be trusted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Reading {
+    /// The final figure.
+    Exact(Usage),
+    /// At least this much was used; it never refunds.
+    AtLeast(Usage),
+    /// No figure.
+    #[default]
+    None,
+}
+
+/// Parts of a usage that are already inside its totals (W 0.9); for statistics, never added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct UsageDetails {
+    /// Prompt tokens that came from a cache.
+    pub cached: Option<u64>,
+    /// Output tokens that were thinking.
+    pub reasoning: Option<u64>,
+}
+
+/// What was odd about a response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Flags {
+    /// A usage was not made of whole numbers between 0 and 2^31, or lacked one.
+    pub usage_malformed: bool,
+    /// A later usage was lower than an earlier one.
+    pub usage_decreased: bool,
+    /// The total was not the sum of input and output; the larger was taken.
+    pub total_mismatch: bool,
+    /// The content encoding could not be decoded, or inflated more than 100 times.
+    pub undecodable: bool,
+    /// The usage chunk that the client did not ask for was taken out.
+    pub usage_stripped: bool,
+}
+
+/// What is known about a response so far.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Finding {
+    /// The usage.
+    pub reading: Reading,
+    /// Parts of it.
+    pub details: UsageDetails,
+    /// The last error that the upstream sent in the body.
+    pub error: Option<UpstreamError>,
+    /// The whole reply was an error envelope: provably not billed (LEDGER 8).
+    pub only_error: bool,
+    /// The JSON was closed, or `[DONE]` was seen, or the stream ended in the proper way.
+    pub complete: bool,
+    /// What was odd.
+    pub flags: Flags,
+}
