@@ -5,6 +5,8 @@ pub mod clock;
 pub mod dialect;
 pub mod ledger;
 pub mod load;
+pub mod proxy;
+pub mod server;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

@@ -1,0 +1,30 @@
+//! The request path: route, authenticate, read the facts, admit, send, meter (ARCHITECTURE 2).
+//!
+//! There is one way upstream, [`upstream`], and it takes an [`admission::Admission`] for everything that costs. Nothing here
+//! knows a rule of the quota: the ledger decides, behind the store.
+
+mod admission;
+mod authenticate;
+mod body;
+mod bound;
+mod breaker;
+mod drain;
+mod exchange;
+mod forward;
+mod handler;
+mod headers;
+mod layers;
+mod metered_body;
+mod record;
+mod rejection;
+mod send;
+mod settings;
+mod settlement;
+mod upstream;
+
+pub use handler::Proxy;
+pub use layers::service;
+pub use metered_body::ReplyBody;
+pub use rejection::Rejection;
+pub use settings::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, UpstreamSettings};
+pub use upstream::Upstream;

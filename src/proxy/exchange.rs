@@ -1,0 +1,212 @@
+//! One call upstream and what its reply says: the observer's finding becomes the hold's resolution (LEDGER 8).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{Error, ResponseFuture};
+
+use crate::dialect::{Encoding, Finding, Metering, Observer, Reading, Seen, UpstreamSignal};
+use crate::ledger::{Closure, Operation, Resolution, Usage};
+
+use super::admission::Admission;
+use super::drain::DrainCaps;
+use super::handler::ProxyParts;
+use super::record::Record;
+use super::settings::Shared;
+use super::settlement::Settled;
+use super::upstream::UpstreamFailure;
+
+/// An admitted call: the duty to resolve its hold, with everything that this needs. Dropped, it is presumed at its hold.
+pub(super) struct Call {
+    pub(super) parts: Arc<ProxyParts>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) metering: Metering,
+    pub(super) strip_usage: bool,
+    pub(super) admission: Option<Admission>,
+    pub(super) record: Record,
+}
+
+impl Call {
+    pub(super) fn drain_caps(&self) -> DrainCaps {
+        let quota = &self.shared.settings.quota;
+        DrainCaps { on_disconnect: quota.on_disconnect, bytes: quota.drain_bytes, time: quota.drain_time }
+    }
+
+    /// Begins to read a reply.
+    pub(super) fn meter(mut self, status: StatusCode, headers: &HeaderMap) -> Meter {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let encoding = Encoding::of(text(CONTENT_ENCODING));
+        self.record.status = status.as_u16();
+        let strip = self.strip_usage && status.is_success();
+        Meter { observer: Observer::new(self.metering, text(CONTENT_TYPE), encoding, strip), status, call: self }
+    }
+
+    /// The call did not come to a reply.
+    pub(super) fn failed(self, error: &Error) -> Record {
+        match UpstreamFailure::of(error) {
+            UpstreamFailure::NotSent => self.not_sent(),
+            UpstreamFailure::Broken => self.unreadable(),
+        }
+    }
+
+    /// Nothing went out: nothing was used.
+    pub(super) fn not_sent(mut self) -> Record {
+        self.shared.upstream.breaker.not_sent();
+        self.resolve(Resolution::Release);
+        self.record
+    }
+
+    /// What came, if anything, does not tell the usage.
+    pub(super) fn unreadable(mut self) -> Record {
+        self.presume(None);
+        self.record
+    }
+
+    /// The provider says that the pool's free quota is used up: the next call is refused here (C10).
+    fn close_pool(&self) {
+        let (Some(account), Some(model)) = (self.record.account.clone(), self.record.model.as_ref()) else { return };
+        let Some(pool) = self.shared.catalogue.model(model.as_str()).map(|model| model.pool.clone()) else { return };
+        tracing::error!(request_id = %self.record.id, pool = %pool, "the provider says that the free quota is used up: the counters here were too high");
+        let store = Arc::clone(&self.parts.store);
+        self.parts.drainer.tasks().spawn(async move {
+            let operation = Operation::ClosePool { pool, closure: Closure::FreeTierOnly };
+            if let Err(error) = store.operate(&account, operation).await {
+                tracing::error!(account = %account, error = %error, "a pool that the provider closed could not be closed here");
+            }
+        });
+    }
+
+    fn presume(&mut self, seen: Option<Usage>) -> Settled {
+        let quota = &self.shared.settings.quota;
+        let now = self.parts.clock.now();
+        let upstream = &self.shared.upstream;
+        if upstream.breaker.unreadable(now, quota.presumed_breaker, quota.breaker_pause) {
+            tracing::error!(upstream = upstream.name(), "calls are paused: too many replies in a row could not be read");
+        }
+        self.parts.metrics.presumed.inc();
+        self.record.metrics.usage_missing.inc();
+        self.resolve(Resolution::Presume(seen))
+    }
+
+    fn resolve(&mut self, resolution: Resolution) -> Settled {
+        self.record.resolution = Some(resolution);
+        match self.admission.take() {
+            Some(admission) => admission.resolve(resolution),
+            None => Settled::Now,
+        }
+    }
+}
+
+/// A call that is under way until its head comes. Dropped before, it goes on in the background: it may have been charged.
+pub(super) struct AwaitingHead {
+    state: Option<(ResponseFuture, Call)>,
+}
+
+impl AwaitingHead {
+    pub(super) fn new(head: ResponseFuture, call: Call) -> Self {
+        Self { state: Some((head, call)) }
+    }
+}
+
+impl Future for AwaitingHead {
+    type Output = (Result<Response<Incoming>, Error>, Call);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some((head, _)) = &mut self.state else { return Poll::Pending };
+        let answer = std::task::ready!(Pin::new(head).poll(cx));
+        match self.state.take() {
+            Some((_, call)) => Poll::Ready((answer, call)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for AwaitingHead {
+    fn drop(&mut self) {
+        if let Some((head, call)) = self.state.take() {
+            let parts = Arc::clone(&call.parts);
+            parts.drainer.adopt_head(head, call);
+        }
+    }
+}
+
+/// Watches a reply pass and resolves the hold, once.
+pub(super) struct Meter {
+    observer: Observer,
+    status: StatusCode,
+    call: Call,
+}
+
+impl Meter {
+    pub(super) fn drain_caps(&self) -> DrainCaps {
+        self.call.drain_caps()
+    }
+
+    pub(super) fn parts(&self) -> &Arc<ProxyParts> {
+        &self.call.parts
+    }
+
+    pub(super) fn settle_wait(&self) -> std::time::Duration {
+        self.call.shared.settings.quota.settle_wait
+    }
+
+    pub(super) fn is_resolved(&self) -> bool {
+        self.call.admission.is_none()
+    }
+
+    /// Looks at a chunk. With its end mark the hold is resolved.
+    pub(super) fn observe(&mut self, chunk: Bytes) -> (Seen, Settled) {
+        self.call.record.bytes += chunk.len() as u64;
+        let seen = self.observer.observe(chunk);
+        let settled = if seen.end_at.is_some() { self.conclude() } else { Settled::Now };
+        (seen, settled)
+    }
+
+    /// The reply is over. The bytes are what was carried over and still has to be passed on.
+    pub(super) fn end(&mut self, clean: bool) -> (Bytes, Settled) {
+        let rest = self.observer.end(clean);
+        (rest, self.conclude())
+    }
+
+    fn conclude(&mut self) -> Settled {
+        if self.is_resolved() {
+            return Settled::Now;
+        }
+        let finding = self.observer.finding();
+        self.signal(&finding);
+        self.call.record.finding(&finding);
+        if finding.only_error && finding.complete {
+            self.call.shared.upstream.breaker.readable();
+            return self.call.resolve(Resolution::Release);
+        }
+        match finding.reading {
+            // A figure in a reply that is an error all the same is not trusted to be the whole of it.
+            Reading::Exact(usage) if self.status.is_success() => {
+                self.call.shared.upstream.breaker.readable();
+                self.call.resolve(Resolution::Settle(usage))
+            }
+            Reading::Exact(usage) | Reading::AtLeast(usage) => self.call.presume(Some(usage)),
+            Reading::None => self.call.presume(None),
+        }
+    }
+
+    /// What the upstream's refusal means for the calls after this one (C10).
+    fn signal(&self, finding: &Finding) {
+        let Some(error) = &finding.error else { return };
+        match error.signal {
+            UpstreamSignal::FreeTierOnly => self.call.close_pool(),
+            UpstreamSignal::Arrearage => {
+                let upstream = &self.call.shared.upstream;
+                tracing::error!(upstream = upstream.name(), code = error.code, "the upstream says that its account is overdue");
+                let pause = self.call.shared.settings.quota.breaker_pause;
+                upstream.breaker.overdue(self.call.parts.clock.now(), pause);
+            }
+            UpstreamSignal::RateLimited | UpstreamSignal::Other => {}
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Routes that cost nothing: passed on as they are, never a question of quota (ARCHITECTURE 4.10).
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+
+use crate::dialect::Route;
+
+use super::headers;
+use super::metered_body::ReplyBody;
+use super::record::Record;
+use super::rejection::Rejection;
+use super::settings::Shared;
+use super::upstream::UpstreamFailure;
+
+/// Passes a free call on.
+pub(super) async fn free(
+    shared: &Shared,
+    route: &Route,
+    head: &Parts,
+    record: &mut Record,
+) -> Result<Response<ReplyBody>, Rejection> {
+    let upstream = &shared.upstream;
+    let to_upstream = headers::to_upstream(&head.headers, upstream.authorization(), false);
+    let sent = upstream.send(head.method.clone(), &route.upstream_path, to_upstream, Bytes::new());
+    let Ok(waiting) = sent else { return Err(Rejection::UpstreamUnreachable) };
+    let answer = tokio::time::timeout(upstream.head_timeout(), waiting).await;
+    let response = match answer {
+        Err(_) => return Err(Rejection::UpstreamTimeout),
+        Ok(Err(error)) => {
+            tracing::warn!(request_id = %record.id, upstream = upstream.name(), error = %error, "the upstream failed");
+            return Err(match UpstreamFailure::of(&error) {
+                UpstreamFailure::NotSent => Rejection::UpstreamUnreachable,
+                UpstreamFailure::Broken => Rejection::UpstreamBroken,
+            });
+        }
+        Ok(Ok(response)) => response,
+    };
+    let (mut parts, body) = response.into_parts();
+    record.status = parts.status.as_u16();
+    headers::from_upstream(&mut parts.headers);
+    headers::add_request_id(&mut parts.headers, record.id);
+    Ok(Response::from_parts(parts, ReplyBody::plain(body)))
+}

@@ -1,0 +1,246 @@
+//! One request, in a straight line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Request, Response};
+use http_body::Body;
+use tokio_util::task::TaskTracker;
+
+use crate::catalogue::Model;
+use crate::clock::Clock;
+use crate::dialect::{Dialect, DialectError, Facts, Metering, Route, RouteMatch, route};
+use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules};
+use crate::store::{Caller, Pepper, Store};
+use crate::telemetry::Metrics;
+
+use super::admission::{Admission, Gate, Patience};
+use super::authenticate::authenticate;
+use super::body;
+use super::bound::{self, CallBound};
+use super::breaker::Paused;
+use super::drain::Drainer;
+use super::metered_body::ReplyBody;
+use super::record::Record;
+use super::rejection::Rejection;
+use super::send::{self, Ready};
+use super::settings::Shared;
+use super::settlement::SettlementQueue;
+use super::{forward, headers};
+
+/// What every request needs and a reload does not replace.
+pub(super) struct ProxyParts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) drainer: Drainer,
+    pepper: Arc<Pepper>,
+    gate: Gate,
+}
+
+/// The request path.
+#[derive(Clone)]
+pub struct Proxy {
+    parts: Arc<ProxyParts>,
+    shared: Arc<ArcSwap<Shared>>,
+}
+
+/// A request that may go upstream.
+enum Prepared {
+    /// It costs nothing.
+    Free(Box<Parts>, Route),
+    /// It is admitted.
+    Metered(Box<Ready>),
+}
+
+impl Proxy {
+    /// Puts the request path together. `settlements` is how many calls can be between admission and settlement at once.
+    /// The future is the settlement worker: it ends when the last clone is gone and everything is settled.
+    pub fn new(
+        shared: Arc<ArcSwap<Shared>>,
+        store: Arc<dyn Store>,
+        pepper: Arc<Pepper>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        settlements: usize,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (queue, worker) = SettlementQueue::new(Arc::clone(&store), Arc::clone(&metrics), settlements);
+        let gate = Gate::new(Arc::clone(&store), queue);
+        let drains = shared.load().settings.quota.drain_streams;
+        let drainer = Drainer::new(drains, Arc::clone(&metrics));
+        let parts = ProxyParts { store, clock, metrics, drainer, pepper, gate };
+        (Self { parts: Arc::new(parts), shared }, worker)
+    }
+
+    /// Work that outlives its request: to be waited for at shutdown.
+    #[must_use]
+    pub fn tasks(&self) -> &TaskTracker {
+        self.parts.drainer.tasks()
+    }
+
+    /// Answers one request. Never fails: every failure is a response.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<ReplyBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let shared = self.shared.load_full();
+        let id = HoldId(uuid::Uuid::now_v7().as_u128());
+        let mut record = Record::new(id, &self.parts.metrics, shared.settings.log_requests);
+        match self.prepare(request, &shared, &mut record).await {
+            Ok(Prepared::Free(head, route)) => match forward::free(&shared, &route, &head, &mut record).await {
+                Ok(response) => response,
+                Err(rejection) => self.reject(&rejection, id, Some(record)),
+            },
+            Ok(Prepared::Metered(ready)) => match send::send(&self.parts, shared, *ready, record).await {
+                Ok(response) => response,
+                Err((rejection, record)) => self.reject(&rejection, id, record),
+            },
+            Err(rejection) => self.reject(&rejection, id, Some(record)),
+        }
+    }
+
+    fn reject(&self, rejection: &Rejection, id: HoldId, record: Option<Record>) -> Response<ReplyBody> {
+        let mut response = rejection.response(Dialect::OpenAi, &headers::request_id(id));
+        headers::add_request_id(response.headers_mut(), id);
+        self.parts.metrics.rejection(rejection.code());
+        if let Some(mut record) = record {
+            record.status = response.status().as_u16();
+            record.code = Some(rejection.code().to_owned());
+        }
+        if let Rejection::Store(error) = rejection {
+            tracing::error!(request_id = %headers::request_id(id), error = %error, "the store could not answer");
+        }
+        response
+    }
+
+    async fn prepare<B>(
+        &self,
+        request: Request<B>,
+        shared: &Arc<Shared>,
+        record: &mut Record,
+    ) -> Result<Prepared, Rejection>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (head, body) = request.into_parts();
+        let route = match route(&head.method, head.uri.path(), head.uri.query()) {
+            RouteMatch::Found(route) => route,
+            RouteMatch::MethodNotAllowed { allow } => return Err(Rejection::MethodNotAllowed { allow }),
+            RouteMatch::NotMetered => return Err(Rejection::NotMetered),
+        };
+        record.operation = route.operation;
+        let caller = authenticate(&head.headers, &self.parts.pepper, &*self.parts.store).await?;
+        record.account = Some(caller.account.clone());
+        record.key = Some(caller.key.id.clone());
+        match route.metering {
+            Metering::Free => Ok(Prepared::Free(Box::new(head), route)),
+            Metering::Chat => {
+                let settings = &shared.settings;
+                let body = body::read(&head.headers, body, settings.max_body, settings.body_timeout).await?;
+                self.metered(shared, route, caller, head.headers, body, record).await
+            }
+        }
+    }
+
+    async fn metered(
+        &self,
+        shared: &Arc<Shared>,
+        route: Route,
+        caller: Caller,
+        client: HeaderMap,
+        body: Bytes,
+        record: &mut Record,
+    ) -> Result<Prepared, Rejection> {
+        let facts = Facts::read(&body).map_err(Rejection::InvalidRequest)?;
+        let model = shared.catalogue.model(&facts.model);
+        let model = model.ok_or_else(|| Rejection::ModelNotFound(shown(&facts.model)))?;
+        record.model = Some(model.code.clone());
+        record.stream = facts.stream;
+        record.metrics = Arc::clone(self.parts.metrics.model(&facts.model));
+        let call_bound = bounds_of(&facts, model, shared)?;
+        self.check_upstream(shared)?;
+        let admitted = self.admit(shared, &caller, &facts, model, &call_bound, record.id).await;
+        let (admission, overrun) = admitted.inspect_err(|_| {
+            shared.upstream.breaker.not_sent();
+            record.metrics.refused.inc();
+        })?;
+        record.metrics.admitted.inc();
+        record.held = admission.admitted.input.saturating_add(admission.admitted.output);
+        let bounded = admission.admitted.mode == BillingMode::FreeQuotaOnly && overrun == Overrun::Never;
+        let strip_usage = facts.stream && !facts.usage_asked;
+        let clamp = call_bound.clamp(&admission.admitted, bounded, strip_usage);
+        let lowered = call_bound.lowered(&facts, &clamp);
+        let body = facts.splice(&body, &clamp);
+        let told = headers::told(&admission, model, &clamp, lowered);
+        Ok(Prepared::Metered(Box::new(Ready { route, client, stream: facts.stream, strip_usage, body, told, admission })))
+    }
+
+    fn check_upstream(&self, shared: &Shared) -> Result<(), Rejection> {
+        shared.upstream.breaker.check(self.parts.clock.now()).map_err(|paused| match paused {
+            Paused::Unreadable => Rejection::UpstreamPaused,
+            Paused::Overdue => Rejection::UpstreamOverdue,
+        })
+    }
+
+    async fn admit(
+        &self,
+        shared: &Shared,
+        caller: &Caller,
+        facts: &Facts,
+        model: &Model,
+        call_bound: &CallBound,
+        hold: HoldId,
+    ) -> Result<(Admission, Overrun), Rejection> {
+        let quota = &shared.settings.quota;
+        let site = shared.sites.get(&*caller.site);
+        let overrun = quota.overrun.or(site.map(|site| site.overrun)).unwrap_or_default();
+        let max_call = if facts.stream { quota.max_call_stream } else { quota.max_call_plain };
+        let reserve = Reserve {
+            hold,
+            key: caller.key.id.clone(),
+            model: model.code.clone(),
+            pool: model.pool.clone(),
+            ask: call_bound.ask,
+            lease_ms: ms(quota.lease),
+            max_call_ms: ms(max_call),
+            caller_now: self.parts.clock.now(),
+            rules: ReserveRules {
+                overrun,
+                switch_default_on: site.is_none_or(|site| site.switch_default_on),
+                priced: !model.prices.is_empty(),
+                bounded: model.bounds.is_some(),
+                covered: facts.surcharges.is_empty(),
+            },
+        };
+        let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
+        match self.parts.gate.admit(&caller.account, reserve, patience).await {
+            Ok(admission) => Ok((admission, overrun)),
+            Err(Rejection::Refused(Refusal::NotCovered)) => Err(Rejection::NotCovered(facts.surcharges.clone())),
+            Err(Rejection::Refused(Refusal::ModelNotAllowed)) => Err(Rejection::ModelNotFound(shown(&facts.model))),
+            Err(rejection) => Err(rejection),
+        }
+    }
+}
+
+fn bounds_of(facts: &Facts, model: &Model, shared: &Shared) -> Result<CallBound, Rejection> {
+    if let Some(bounds) = model.bounds.as_ref().filter(|bounds| facts.choices > bounds.max_n) {
+        return Err(Rejection::InvalidRequest(DialectError {
+            code: "invalid_parameter_error",
+            message: format!("The parameter `n` must be at most {} for this model.", bounds.max_n),
+            param: Some("n".to_owned()),
+        }));
+    }
+    Ok(bound::bound(facts, model.bounds.as_ref(), &shared.settings.quota))
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A model's name as it may stand in a message: bounded, and without control characters.
+fn shown(model: &str) -> String {
+    model.chars().filter(|c| !c.is_control()).take(64).collect()
+}

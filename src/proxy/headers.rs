@@ -1,0 +1,123 @@
+//! Which headers cross: an allow-list towards the upstream, hop-by-hop headers dropped on the way back.
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+};
+
+use crate::catalogue::Model;
+use crate::dialect::{Clamp, Encoding};
+use crate::ledger::HoldId;
+
+use super::admission::Admission;
+
+/// The request's id, which is also its hold's.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-gratis-request-id");
+/// The model that served.
+pub(super) const MODEL: HeaderName = HeaderName::from_static("x-gratis-model");
+/// `free` or `paid`.
+pub(super) const BILLING: HeaderName = HeaderName::from_static("x-gratis-billing");
+/// What is left beside this call's hold.
+pub(super) const AVAILABLE: HeaderName = HeaderName::from_static("x-gratis-available");
+/// When the quota ends: RFC 3339.
+pub(super) const EXPIRES: HeaderName = HeaderName::from_static("x-gratis-expires");
+/// What is held for this call.
+pub(super) const HELD: HeaderName = HeaderName::from_static("x-gratis-held");
+/// Which bounds were lowered, as `max_tokens=N` pairs.
+pub(super) const CLAMPED: HeaderName = HeaderName::from_static("x-gratis-clamped");
+/// `gratis` on an error that is not the upstream's.
+pub(super) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-gratis-error-source");
+/// Tells the OpenAI, Anthropic and DashScope SDKs that a retry is useless (W 5).
+pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// What a client's request may tell the upstream. Everything else stays here, first of all its credential.
+const PASSED_ON: [HeaderName; 3] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT];
+
+/// The headers of the request that goes upstream.
+pub(super) fn to_upstream(client: &HeaderMap, authorization: Option<&HeaderValue>, stream: bool) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    for name in &PASSED_ON {
+        if let Some(value) = client.get(name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    if let Some(authorization) = authorization {
+        headers.insert(AUTHORIZATION, authorization.clone());
+    }
+    let accepted = client.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(Encoding::acceptable(accepted, stream)));
+    headers
+}
+
+/// What a body is.
+pub(super) fn json_body(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+}
+
+/// Takes out what belongs to one connection (RFC 9110 7.6.1), and what only Gratis may say.
+pub(super) fn from_upstream(headers: &mut HeaderMap) {
+    let mut named: Vec<HeaderName> = Vec::new();
+    for value in headers.get_all(CONNECTION) {
+        let list = value.to_str().unwrap_or_default().split(',');
+        named.extend(list.filter_map(|name| HeaderName::try_from(name.trim()).ok()));
+    }
+    let hop = [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+    for name in hop.iter().chain(&named) {
+        headers.remove(name);
+    }
+    let ours: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with("x-gratis-")).cloned().collect();
+    for name in ours {
+        headers.remove(name);
+    }
+}
+
+/// A hold's id as the UUID that it is.
+pub(super) fn request_id(id: HoldId) -> String {
+    uuid::Uuid::from_u128(id.0).to_string()
+}
+
+pub(super) fn add_request_id(to: &mut HeaderMap, id: HoldId) {
+    let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+    let text = uuid::Uuid::from_u128(id.0).as_hyphenated().encode_lower(&mut buffer);
+    if let Ok(id) = HeaderValue::from_str(text) {
+        to.insert(REQUEST_ID, id);
+    }
+}
+
+/// What the client is told of its admission (A8).
+pub(super) fn told(admission: &Admission, model: &Model, clamp: &Clamp, lowered: bool) -> HeaderMap {
+    let admitted = &admission.admitted;
+    let mut headers = HeaderMap::with_capacity(8);
+    add_request_id(&mut headers, admission.hold);
+    if let Ok(model) = HeaderValue::from_str(model.code.as_str()) {
+        headers.insert(MODEL, model);
+    }
+    headers.insert(BILLING, HeaderValue::from_static(if admitted.may_cost { "paid" } else { "free" }));
+    headers.insert(AVAILABLE, HeaderValue::from(admitted.available.max(0)));
+    headers.insert(HELD, HeaderValue::from(admitted.input.saturating_add(admitted.output)));
+    let expires = admitted.expires.map(|end| end.to_rfc3339());
+    if let Some(Ok(expires)) = expires.map(HeaderValue::try_from) {
+        headers.insert(EXPIRES, expires);
+    }
+    if lowered {
+        let bounds = [("max_tokens", clamp.answer), ("thinking_budget", clamp.thinking_budget)];
+        let said = bounds.iter().filter_map(|(name, value)| value.map(|value| format!("{name}={value}")));
+        if let Ok(said) = HeaderValue::try_from(said.collect::<Vec<_>>().join(", ")) {
+            headers.insert(CLAMPED, said);
+        }
+    }
+    headers
+}

@@ -1,0 +1,173 @@
+//! A reply on its way to the client: its bytes pass, a meter watches, only the end mark waits for the settlement (LEDGER 9).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use super::exchange::Meter;
+use super::settlement::Settled;
+
+/// The body of every response.
+pub struct ReplyBody(Kind);
+
+enum Kind {
+    /// Bytes that are there.
+    Whole(Option<Bytes>),
+    /// The upstream's, unwatched: it costs nothing.
+    Plain(Incoming),
+    /// The upstream's, watched.
+    Metered(Box<MeteredBody>),
+}
+
+impl ReplyBody {
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
+    }
+
+    pub(super) fn plain(body: Incoming) -> Self {
+        Self(Kind::Plain(body))
+    }
+
+    pub(super) fn metered(body: Incoming, meter: Meter) -> Self {
+        let length = body.size_hint().exact();
+        let body = MeteredBody { body: Some(body), meter: Some(meter), tail: None, over: None, length };
+        Self(Kind::Metered(Box::new(body)))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Plain(body) => Pin::new(body).poll_frame(cx),
+            Kind::Metered(body) => body.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.is_none(),
+            Kind::Plain(body) => body.is_end_stream(),
+            Kind::Metered(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::Plain(body) => body.size_hint(),
+            Kind::Metered(body) => body.length.map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
+    }
+}
+
+struct MeteredBody {
+    body: Option<Incoming>,
+    meter: Option<Meter>,
+    /// The end mark and what is behind it, and what it waits for.
+    tail: Option<Tail>,
+    /// What comes after the last bytes: nothing, or the upstream's failure.
+    over: Option<Option<hyper::Error>>,
+    /// The whole length, where nothing is taken out.
+    length: Option<u64>,
+}
+
+struct Tail {
+    bytes: Bytes,
+    settled: oneshot::Receiver<()>,
+    limit: Pin<Box<Sleep>>,
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, hyper::Error>>>;
+
+impl MeteredBody {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
+        loop {
+            if let Some(tail) = &mut self.tail {
+                let late = match Pin::new(&mut tail.settled).poll(cx) {
+                    Poll::Ready(_) => false,
+                    Poll::Pending => {
+                        ready!(tail.limit.as_mut().poll(cx));
+                        true
+                    }
+                };
+                if let (true, Some(meter)) = (late, &self.meter) {
+                    meter.parts().metrics.settled_late.inc();
+                }
+                let bytes = self.tail.take().map(|tail| tail.bytes).unwrap_or_default();
+                if !bytes.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+            }
+            if let Some(over) = &mut self.over {
+                return Poll::Ready(over.take().map(Err));
+            }
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    // Trailers are not passed on: nothing in them was asked for.
+                    let Ok(chunk) = frame.into_data() else { continue };
+                    if let Some(bytes) = self.chunk(chunk) {
+                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                    }
+                }
+                Some(Err(error)) => self.finish(Some(error)),
+                None => self.finish(None),
+            }
+        }
+    }
+
+    /// What of a chunk goes on now.
+    fn chunk(&mut self, chunk: Bytes) -> Option<Bytes> {
+        let Some(meter) = &mut self.meter else { return Some(chunk).filter(|chunk| !chunk.is_empty()) };
+        let (seen, settled) = meter.observe(chunk);
+        let mut now = seen.bytes;
+        if let (Some(at), Settled::Later(settled)) = (seen.end_at, settled) {
+            let bytes = now.split_off(at.min(now.len()));
+            self.wait(bytes, settled);
+        }
+        Some(now).filter(|bytes| !bytes.is_empty())
+    }
+
+    fn finish(&mut self, error: Option<hyper::Error>) {
+        self.body = None;
+        if let Some(meter) = &mut self.meter {
+            let (bytes, settled) = meter.end(error.is_none());
+            let settled = match settled {
+                Settled::Later(settled) => settled,
+                Settled::Now => {
+                    let (done, settled) = oneshot::channel();
+                    // The receiver is at hand, so this arrives.
+                    let _ = done.send(());
+                    settled
+                }
+            };
+            self.wait(bytes, settled);
+        }
+        self.over = Some(error);
+    }
+
+    fn wait(&mut self, bytes: Bytes, settled: oneshot::Receiver<()>) {
+        let limit = self.meter.as_ref().map(Meter::settle_wait).unwrap_or_default();
+        self.tail = Some(Tail { bytes, settled, limit: Box::pin(tokio::time::sleep(limit)) });
+    }
+}
+
+impl Drop for MeteredBody {
+    fn drop(&mut self) {
+        let (Some(body), Some(meter)) = (self.body.take(), self.meter.take()) else { return };
+        if !meter.is_resolved() {
+            let parts = Arc::clone(meter.parts());
+            parts.drainer.adopt_body(body, meter);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What is written down of one request: a log line when it is over, whoever ended it.
+
+use std::sync::Arc;
+
+use crate::clock::{Clock, Stopwatch};
+use crate::dialect::{Finding, Reading};
+use crate::ledger::{AccountId, HoldId, KeyId, ModelCode, Resolution, Usage};
+use crate::telemetry::{Metrics, ModelMetrics};
+
+/// One request's facts. Dropping it writes the line.
+pub(super) struct Record {
+    pub(super) id: HoldId,
+    pub(super) operation: &'static str,
+    pub(super) status: u16,
+    /// The code of an answer of ours, or of the upstream's error.
+    pub(super) code: Option<String>,
+    pub(super) model: Option<ModelCode>,
+    pub(super) account: Option<AccountId>,
+    pub(super) key: Option<KeyId>,
+    pub(super) stream: bool,
+    pub(super) held: u64,
+    pub(super) usage: Option<Usage>,
+    pub(super) resolution: Option<Resolution>,
+    /// Bytes of the upstream's reply that were seen.
+    pub(super) bytes: u64,
+    pub(super) metrics: Arc<ModelMetrics>,
+    since: Stopwatch,
+    log: bool,
+    all: Arc<Metrics>,
+}
+
+impl Record {
+    pub(super) fn new(id: HoldId, all: &Arc<Metrics>, log: bool) -> Self {
+        all.in_flight.inc();
+        Self {
+            id,
+            operation: "",
+            status: 0,
+            code: None,
+            model: None,
+            account: None,
+            key: None,
+            stream: false,
+            held: 0,
+            usage: None,
+            resolution: None,
+            bytes: 0,
+            metrics: Arc::clone(all.model("")),
+            since: Clock::stopwatch(),
+            log,
+            all: Arc::clone(all),
+        }
+    }
+
+    pub(super) fn elapsed(&self) -> std::time::Duration {
+        self.since.elapsed()
+    }
+
+    pub(super) fn finding(&mut self, finding: &Finding) {
+        self.usage = match finding.reading {
+            Reading::Exact(usage) | Reading::AtLeast(usage) => Some(usage),
+            Reading::None => None,
+        };
+        if let Some(error) = &finding.error {
+            self.code = Some(error.code.clone());
+        }
+        let flags = &finding.flags;
+        if flags.usage_malformed || flags.usage_decreased || flags.total_mismatch || flags.undecodable {
+            tracing::warn!(request_id = %self.id, model = self.model.as_ref().map(ModelCode::as_str), flags = ?flags, "the upstream's usage is odd");
+        }
+    }
+
+    fn ending(&self) -> &'static str {
+        match self.resolution {
+            Some(Resolution::Settle(_)) => "settled",
+            Some(Resolution::Release) => "released",
+            Some(Resolution::Presume(_)) => "presumed",
+            None if self.held > 0 => "presumed",
+            None => "none",
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.all.in_flight.dec();
+        self.all.response(self.status);
+        if !self.log {
+            return;
+        }
+        let usage = self.usage.unwrap_or_default();
+        tracing::info!(
+            target: "gratis::request",
+            request_id = %self.id,
+            operation = self.operation,
+            status = self.status,
+            code = self.code.as_deref(),
+            model = self.model.as_ref().map(ModelCode::as_str),
+            account = self.account.as_ref().map(AccountId::as_str),
+            key = self.key.as_ref().map(KeyId::as_str),
+            stream = self.stream,
+            held = self.held,
+            input = usage.input,
+            output = usage.output,
+            ending = self.ending(),
+            bytes = self.bytes,
+            ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
+    }
+}

@@ -1,0 +1,309 @@
+//! What a client gets instead of a response. The only place of the request path where a status of ours is chosen.
+
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::dialect::{Dialect, DialectError, ErrorEnvelope, render_error};
+use crate::ledger::Refusal;
+use crate::store::{StoreError, StoreErrorKind};
+
+use super::headers::{ERROR_SOURCE, SHOULD_RETRY};
+use super::metered_body::ReplyBody;
+
+/// Why a request gets no response of the upstream.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Rejection {
+    /// Nothing of the kind is metered here (A7).
+    NotMetered,
+    /// The route exists with another method.
+    MethodNotAllowed {
+        /// The one that it exists with.
+        allow: &'static str,
+    },
+    /// No key, an unknown one, a disabled one, or two that differ.
+    InvalidApiKey,
+    /// The request cannot be read, or asks for something that cannot be bounded.
+    InvalidRequest(DialectError),
+    /// The body is encoded: what the upstream would see is not what was read here.
+    EncodedBody,
+    /// The body is larger than the limit, in bytes.
+    BodyTooLarge(usize),
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// The body broke off.
+    BodyBroken,
+    /// The model is not in the catalogue, or the key may not ask for it.
+    ModelNotFound(String),
+    /// The ledger said no.
+    Refused(Refusal),
+    /// Free quota only, and these parameters are billed beside the quota.
+    NotCovered(Vec<String>),
+    /// The store could not answer.
+    Store(StoreError),
+    /// Too many calls are waiting to be settled.
+    Overloaded,
+    /// The process is going down.
+    ShuttingDown,
+    /// The upstream's breaker is open: too many of its replies could not be read.
+    UpstreamPaused,
+    /// The upstream said that its account is overdue.
+    UpstreamOverdue,
+    /// No connection; nothing was sent.
+    UpstreamUnreachable,
+    /// The connection broke, or the reply was none; the call is presumed at its hold.
+    UpstreamBroken,
+    /// No reply in time; the call is presumed at its hold until it arrives.
+    UpstreamTimeout,
+    /// A fault of ours.
+    Internal,
+}
+
+/// Whether a client's retry can help.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    Never,
+    AfterSeconds(u32),
+    Yes,
+}
+
+/// How a rejection looks on the wire.
+struct Shape {
+    status: StatusCode,
+    code: &'static str,
+    kind: &'static str,
+    message: String,
+    param: Option<String>,
+    gateway: bool,
+    retry: Retry,
+}
+
+const EXHAUSTED: &str = "The free tier of the model has been exhausted. If you wish to continue access the model on a \
+     paid basis, please disable the \"use free tier only\" mode in the management console.";
+const FREE_TIER_ONLY: &str = "AllocationQuota.FreeTierOnly";
+
+impl Shape {
+    /// Refused at the gateway: the reply carries no `id` (W 1.2).
+    fn gateway(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
+        let retry = Retry::Never;
+        Self { status, code, kind, message: message.into(), param: None, gateway: true, retry }
+    }
+
+    /// Refused where the model service refuses: code and type are the same, and there is an `id` (W 1.2).
+    fn service(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { kind: code, gateway: false, ..Self::gateway(status, code, message) }
+    }
+
+    fn retry(self, retry: Retry) -> Self {
+        Self { retry, ..self }
+    }
+}
+
+impl Rejection {
+    /// The code that the client sees; also the label of the metric.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.shape().code
+    }
+
+    /// The response in the dialect's shape. `request_id` is a UUID.
+    #[must_use]
+    pub fn response(&self, dialect: Dialect, request_id: &str) -> Response<ReplyBody> {
+        let shape = self.shape();
+        let body = render_error(
+            dialect,
+            &ErrorEnvelope {
+                code: shape.code,
+                kind: shape.kind,
+                message: &shape.message,
+                param: shape.param.as_deref(),
+                gateway: shape.gateway,
+                request_id,
+            },
+        );
+        let mut response = Response::new(ReplyBody::whole(body));
+        *response.status_mut() = shape.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ERROR_SOURCE, HeaderValue::from_static("gratis"));
+        match shape.retry {
+            Retry::Never => {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
+            Retry::AfterSeconds(seconds) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Retry::Yes => {}
+        }
+        if let Self::MethodNotAllowed { allow } = self {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+
+    fn shape(&self) -> Shape {
+        match self {
+            Self::NotMetered => Shape::gateway(
+                StatusCode::NOT_FOUND,
+                "not_metered",
+                "Gratis does not meter this path, so it is not passed on. GET /admin/v1/coverage lists what is.",
+            ),
+            Self::MethodNotAllowed { allow } => Shape::gateway(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                format!("This path takes {allow} only."),
+            ),
+            Self::InvalidApiKey => {
+                Shape::gateway(StatusCode::UNAUTHORIZED, "invalid_api_key", "Incorrect API key provided.")
+            }
+            Self::InvalidRequest(error) => Shape {
+                kind: "invalid_request_error",
+                param: error.param.clone(),
+                ..Shape::service(StatusCode::BAD_REQUEST, error.code, error.message.clone())
+            },
+            Self::EncodedBody => Shape::gateway(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_content_encoding",
+                "Request bodies must not be compressed: send them without Content-Encoding.",
+            ),
+            Self::BodyTooLarge(limit) => Shape::gateway(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "request_too_large",
+                format!("The request body is larger than {limit} bytes."),
+            ),
+            Self::BodyTimeout => Shape::gateway(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "The request body did not arrive in time.",
+            )
+            .retry(Retry::Yes),
+            Self::BodyBroken => {
+                Shape::gateway(StatusCode::BAD_REQUEST, "invalid_request_error", "The request body broke off.")
+            }
+            Self::ModelNotFound(model) => Shape {
+                param: None,
+                ..Shape::gateway(
+                    StatusCode::NOT_FOUND,
+                    "model_not_found",
+                    format!("The model `{model}` does not exist or you do not have access to it."),
+                )
+            },
+            Self::Refused(refusal) => refused(*refusal),
+            Self::NotCovered(parameters) => Shape {
+                param: parameters.first().cloned(),
+                ..Shape::service(
+                    StatusCode::FORBIDDEN,
+                    FREE_TIER_ONLY,
+                    format!(
+                        "The free quota does not cover what is billed for: {}. Leave it out, or disable the \"use \
+                         free tier only\" mode.",
+                        parameters.join(", ")
+                    ),
+                )
+            },
+            Self::Store(error) => store(error.kind),
+            Self::Overloaded => unavailable("gratis_overloaded", "Too many calls are in progress.", 1),
+            Self::ShuttingDown => unavailable("gratis_shutting_down", "This instance is going down.", 1),
+            Self::UpstreamPaused
+            | Self::UpstreamOverdue
+            | Self::UpstreamUnreachable
+            | Self::UpstreamBroken
+            | Self::UpstreamTimeout => self.upstream(),
+            Self::Internal => {
+                Shape::gateway(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Gratis failed on this request.")
+            }
+        }
+    }
+
+    fn upstream(&self) -> Shape {
+        let (status, code, message) = match self {
+            Self::UpstreamPaused => {
+                let message = "The last replies of the model endpoint could not be read, and each of them may have \
+                               been charged; calls go on after a pause.";
+                return unavailable("gratis_upstream_paused", message, 5);
+            }
+            Self::UpstreamOverdue => {
+                let message = "Access denied, please make sure your account is in good standing.";
+                return Shape::service(StatusCode::BAD_REQUEST, "Arrearage", message);
+            }
+            Self::UpstreamUnreachable => {
+                let message = "The model endpoint cannot be reached; nothing was sent, nothing was used.";
+                let shape = Shape::gateway(StatusCode::BAD_GATEWAY, "gratis_upstream_unreachable", message);
+                return shape.retry(Retry::Yes);
+            }
+            Self::UpstreamTimeout => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "gratis_upstream_timeout",
+                "The model endpoint did not answer in time; the call may have been charged.",
+            ),
+            _ => (
+                StatusCode::BAD_GATEWAY,
+                "gratis_upstream_broken",
+                "The connection to the model endpoint broke before a reply; the call may have been charged.",
+            ),
+        };
+        Shape::gateway(status, code, message)
+    }
+}
+
+fn unavailable(code: &'static str, message: &str, seconds: u32) -> Shape {
+    Shape::gateway(StatusCode::SERVICE_UNAVAILABLE, code, message).retry(Retry::AfterSeconds(seconds))
+}
+
+fn store(kind: StoreErrorKind) -> Shape {
+    match kind {
+        StoreErrorKind::Unavailable | StoreErrorKind::TimedOut | StoreErrorKind::Corrupt => unavailable(
+            "gratis_store_unavailable",
+            "The quota counters cannot be read or written, so nothing is let through.",
+            1,
+        ),
+        StoreErrorKind::NotInitialised => Shape::gateway(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "gratis_no_ledger",
+            "There is no ledger yet, so nothing is let through. Make one with: gratis init --assume-full",
+        ),
+        StoreErrorKind::UnknownAccount => Rejection::InvalidApiKey.shape(),
+    }
+}
+
+fn refused(refusal: Refusal) -> Shape {
+    let free_tier = |message: &str| Shape::service(StatusCode::FORBIDDEN, FREE_TIER_ONLY, message);
+    match refusal {
+        Refusal::KeyNotActive => Rejection::InvalidApiKey.shape(),
+        Refusal::AccountNotActivated => Shape::service(
+            StatusCode::FORBIDDEN,
+            "AccessDenied.Unpurchased",
+            "Access to model denied. Please make sure you are eligible for using the model.",
+        ),
+        Refusal::AccountClosed => {
+            Shape::service(StatusCode::FORBIDDEN, "access_denied", "Access denied: the account is closed.")
+        }
+        Refusal::Arrearage => Rejection::UpstreamOverdue.shape(),
+        Refusal::ModelNotAllowed => {
+            Shape::gateway(StatusCode::NOT_FOUND, "model_not_found", "The model does not exist or you do not have access to it.")
+        }
+        Refusal::NoGrant => free_tier("The model has no free quota, and only free quota may be used."),
+        Refusal::Ended => free_tier("The free quota of the model is not valid now, and only free quota may be used."),
+        Refusal::UsedUp => free_tier(EXHAUSTED),
+        Refusal::ClosedByProvider => free_tier(
+            "The provider itself answered that the free quota of the model is used up; an operator can reopen it.",
+        ),
+        Refusal::Unbounded => free_tier(
+            "No sound bound of what a call of the model can cost is known, and only free quota may be used.",
+        ),
+        Refusal::NotCovered => free_tier("The free quota does not cover this call, and only free quota may be used."),
+        Refusal::NotPayable => free_tier(
+            "The free quota of the model is used up, and the model has no price at which it could be paid for.",
+        ),
+        Refusal::Busy => Shape::service(
+            StatusCode::TOO_MANY_REQUESTS,
+            "limit_requests",
+            "What is left of the free quota is held by calls in progress; try again when they have ended.",
+        )
+        .retry(Retry::AfterSeconds(2)),
+        Refusal::TooLarge => {
+            let message = "The request's bounds are too large.";
+            Shape { kind: "invalid_request_error", ..Shape::service(StatusCode::BAD_REQUEST, "invalid_parameter_error", message) }
+        }
+    }
+}

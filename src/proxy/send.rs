@@ -1,0 +1,89 @@
+//! The last steps of the straight line: send, and turn the reply into the client's.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Response};
+use hyper::body::Incoming;
+
+use crate::dialect::Route;
+
+use super::admission::Admission;
+use super::exchange::{AwaitingHead, Call};
+use super::handler::ProxyParts;
+use super::headers;
+use super::metered_body::ReplyBody;
+use super::record::Record;
+use super::rejection::Rejection;
+use super::settings::Shared;
+use super::upstream::UpstreamFailure;
+
+/// An admitted call, ready to be sent.
+pub(super) struct Ready {
+    pub(super) route: Route,
+    pub(super) client: HeaderMap,
+    pub(super) stream: bool,
+    pub(super) strip_usage: bool,
+    pub(super) body: Bytes,
+    /// What the client will be told of its admission.
+    pub(super) told: HeaderMap,
+    pub(super) admission: Admission,
+}
+
+/// A rejection, and the record where it has not gone on with the call.
+type Failed = (Rejection, Option<Record>);
+
+pub(super) async fn send(
+    parts: &Arc<ProxyParts>,
+    shared: Arc<Shared>,
+    ready: Ready,
+    record: Record,
+) -> Result<Response<ReplyBody>, Failed> {
+    let Ready { route, client, stream, strip_usage, body, told, admission } = ready;
+    let upstream = Arc::clone(&shared.upstream);
+    let mut to_upstream = headers::to_upstream(&client, upstream.authorization(), stream);
+    headers::json_body(&mut to_upstream);
+    drop(client);
+    let begun = record.elapsed();
+    parts.metrics.admission_seconds.observe(begun.as_secs_f64());
+    let metering = route.metering;
+    let call = Call { parts: Arc::clone(parts), shared, metering, strip_usage, admission: Some(admission), record };
+    let Ok(head) = upstream.send(Method::POST, &route.upstream_path, to_upstream, body) else {
+        return Err((Rejection::UpstreamUnreachable, Some(call.not_sent())));
+    };
+    let mut waiting = AwaitingHead::new(head, call);
+    let Ok((answer, call)) = tokio::time::timeout(upstream.head_timeout(), &mut waiting).await else {
+        // The call goes on in the background, with its record, and may still learn what it cost.
+        return Err((Rejection::UpstreamTimeout, None));
+    };
+    parts.metrics.upstream_head_seconds.observe(call.record.elapsed().saturating_sub(begun).as_secs_f64());
+    match answer {
+        Ok(response) => Ok(reply(response, call, told)),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(request_id = %call.record.id, upstream = upstream.name(), error = %error, cause, "the upstream failed");
+            match UpstreamFailure::of(&error) {
+                UpstreamFailure::NotSent => Err((Rejection::UpstreamUnreachable, Some(call.not_sent()))),
+                UpstreamFailure::Broken => Err((Rejection::UpstreamBroken, Some(call.unreadable()))),
+            }
+        }
+    }
+}
+
+fn reply(response: Response<Incoming>, call: Call, told: HeaderMap) -> Response<ReplyBody> {
+    let (mut head, body) = response.into_parts();
+    headers::from_upstream(&mut head.headers);
+    let taken_out = call.strip_usage && head.status.is_success();
+    let redirects = head.status.is_redirection();
+    let meter = call.meter(head.status, &head.headers);
+    if taken_out {
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    if redirects {
+        // Followed by a client, it would lead past the counter.
+        head.headers.remove(http::header::LOCATION);
+    }
+    head.headers.extend(told);
+    Response::from_parts(head, ReplyBody::metered(body, meter))
+}

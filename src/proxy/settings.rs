@@ -1,0 +1,122 @@
+//! What the request path is told by the configuration.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalogue::{Catalogue, Site};
+use crate::ledger::Overrun;
+
+use super::upstream::Upstream;
+
+/// Whether the outgoing bounds are made explicit and smaller (LEDGER 7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ClampPolicy {
+    /// Always: also a bound that the request named is lowered to what is left.
+    #[default]
+    Always,
+    /// Only where the request named none; what it named is held in full or refused.
+    Absent,
+    /// Never: the whole bound is held or the call is refused.
+    Never,
+}
+
+/// What happens to the upstream's response when the client has gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnDisconnect {
+    /// It is read to its end, under caps, so that the usage is known.
+    #[default]
+    Drain,
+    /// It is dropped, and the call is presumed at its hold.
+    Cancel,
+}
+
+/// How calls are bounded and settled.
+#[derive(Clone, Debug)]
+pub struct QuotaSettings {
+    /// Where a request names no bound, one call takes at most `available / hold_share`.
+    pub hold_share: u64,
+    /// ... but at least this.
+    pub hold_share_floor: u64,
+    /// The least output with which a call is worth making.
+    pub min_output: u64,
+    /// The answer bound where a request names none; `None` = the model's maximum.
+    pub max_output_default: Option<u64>,
+    /// Whether outgoing bounds are made smaller.
+    pub clamp: ClampPolicy,
+    /// Replaces the site's rule, where set.
+    pub overrun: Option<Overrun>,
+    /// How long a hold lives.
+    pub lease: Duration,
+    /// The longest plain call.
+    pub max_call_plain: Duration,
+    /// The longest streamed call.
+    pub max_call_stream: Duration,
+    /// How long a call waits for the holds of others.
+    pub busy_wait: Duration,
+    /// How many calls wait at most.
+    pub busy_queue: usize,
+    /// How long an end mark waits for its settlement (LEDGER 9).
+    pub settle_wait: Duration,
+    /// What happens when the client has gone.
+    pub on_disconnect: OnDisconnect,
+    /// Responses that are drained at once, at most.
+    pub drain_streams: usize,
+    /// Bytes that are drained of one response, at most.
+    pub drain_bytes: u64,
+    /// How long one response is drained, at most.
+    pub drain_time: Duration,
+    /// So many presumed calls in a row open an upstream's breaker; 0 = never.
+    pub presumed_breaker: u32,
+    /// How long the breaker stays open before one call may try.
+    pub breaker_pause: Duration,
+}
+
+/// How the request path behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How calls are bounded and settled.
+    pub quota: QuotaSettings,
+    /// The largest request body, in bytes.
+    pub max_body: usize,
+    /// How long a request body may take.
+    pub body_timeout: Duration,
+    /// Whether a line is logged for each request.
+    pub log_requests: bool,
+}
+
+/// One model endpoint.
+#[derive(Clone)]
+pub struct UpstreamSettings {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where its OpenAI routes begin: `https://host/compatible-mode/v1`.
+    pub base_url: http::Uri,
+    /// The credential, as a header value marked sensitive.
+    pub authorization: Option<http::HeaderValue>,
+    /// A file with further roots to trust (PEM).
+    pub ca_file: Option<PathBuf>,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// How long a response's head may take.
+    pub head_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Duration,
+    /// How many idle connections are kept.
+    pub max_idle: usize,
+    /// Whether to speak HTTP/2.
+    pub http2: bool,
+}
+
+/// What a reload replaces as one: requests in progress keep what they began with.
+pub struct Shared {
+    /// How the request path behaves.
+    pub settings: Settings,
+    /// The models.
+    pub catalogue: Arc<Catalogue>,
+    /// The sites by name.
+    pub sites: HashMap<String, Arc<Site>>,
+    /// The upstream that serves every model.
+    pub upstream: Arc<Upstream>,
+}

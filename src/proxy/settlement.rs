@@ -1,0 +1,167 @@
+//! Settle: after the response, off the client's path, exactly once, also when nobody waits for it any more.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::sync::oneshot;
+
+use crate::ledger::{AccountId, HoldId, Origin, Outcome, Resolution, Resolved};
+use crate::store::{Store, StoreError, StoreErrorKind};
+use crate::telemetry::Metrics;
+
+use super::admission::Lines;
+use super::rejection::Rejection;
+
+/// One resolution that the store has not answered yet.
+pub(super) struct Settlement {
+    account: AccountId,
+    hold: HoldId,
+    resolution: Resolution,
+    origin: Origin,
+    done: oneshot::Sender<()>,
+}
+
+/// Whether the counters show a resolution.
+pub(super) enum Settled {
+    /// They do, or they never will.
+    Now,
+    /// They will when this fires.
+    Later(oneshot::Receiver<()>),
+}
+
+/// The way to the worker that resolves holds.
+pub(super) struct SettlementQueue {
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    lines: Arc<Lines>,
+    sender: mpsc::Sender<Settlement>,
+}
+
+/// How often a settlement is tried again while the store is unavailable, and how long between the tries.
+const PAUSES_MS: [u64; 6] = [50, 200, 1_000, 5_000, 15_000, 30_000];
+
+impl SettlementQueue {
+    /// A queue with `capacity` places, and its worker, which ends when the queue is dropped and everything is resolved.
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+        capacity: usize,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        let lines = Arc::new(Lines::default());
+        let queue = Self { store, metrics, lines, sender };
+        let worker = work(Arc::clone(&queue.store), Arc::clone(&queue.metrics), Arc::clone(&queue.lines), receiver);
+        (Arc::new(queue), worker)
+    }
+
+    pub(super) fn lines(&self) -> Arc<Lines> {
+        Arc::clone(&self.lines)
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// A place in the queue, taken before reserving: sending on it is synchronous and cannot fail.
+    pub(super) fn permit(&self) -> Result<OwnedPermit<Settlement>, Rejection> {
+        self.sender.clone().try_reserve_owned().map_err(|error| match error {
+            TrySendError::Full(_) => Rejection::Overloaded,
+            TrySendError::Closed(_) => Rejection::ShuttingDown,
+        })
+    }
+
+    /// Resolves at once where the store answers without waiting, else hands it to the worker.
+    pub(super) fn settle(
+        &self,
+        permit: OwnedPermit<Settlement>,
+        account: AccountId,
+        hold: HoldId,
+        resolution: Resolution,
+        origin: Origin,
+    ) -> Settled {
+        let answer = {
+            let attempt = pin!(self.store.resolve(&account, hold, resolution, Some(origin.clone())));
+            attempt.poll(&mut Context::from_waker(Waker::noop()))
+        };
+        if let Poll::Ready(Ok(outcome)) = answer {
+            note(&self.metrics, &origin, hold, &outcome);
+            self.lines.settled(&account, &origin.pool);
+            return Settled::Now;
+        }
+        let (done, wait) = oneshot::channel();
+        permit.send(Settlement { account, hold, resolution, origin, done });
+        Settled::Later(wait)
+    }
+}
+
+async fn work(
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    lines: Arc<Lines>,
+    mut receiver: mpsc::Receiver<Settlement>,
+) {
+    let mut running = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            next = receiver.recv() => match next {
+                Some(settlement) => running.push(carry_out(&store, &metrics, &lines, settlement)),
+                None => break,
+            },
+            Some(()) = running.next() => {}
+        }
+    }
+    while running.next().await.is_some() {}
+}
+
+async fn carry_out(store: &Arc<dyn Store>, metrics: &Metrics, lines: &Lines, settlement: Settlement) {
+    let Settlement { account, hold, resolution, origin, done } = settlement;
+    let mut pauses = PAUSES_MS.iter();
+    loop {
+        let failure = match store.resolve(&account, hold, resolution, Some(origin.clone())).await {
+            Ok(outcome) => {
+                note(metrics, &origin, hold, &outcome);
+                lines.settled(&account, &origin.pool);
+                break;
+            }
+            Err(failure) => failure,
+        };
+        match pauses.next().filter(|_| may_recover(&failure)) {
+            Some(ms) => tokio::time::sleep(Duration::from_millis(*ms)).await,
+            None => {
+                metrics.settle_failed.inc();
+                tracing::error!(hold = %hold, account = %account, error = %failure, "a settlement could not be stored; its hold will be presumed");
+                break;
+            }
+        }
+    }
+    // Whoever waited may have sent its end mark already.
+    let _ = done.send(());
+}
+
+fn may_recover(failure: &StoreError) -> bool {
+    match failure.kind {
+        StoreErrorKind::Unavailable | StoreErrorKind::TimedOut => true,
+        StoreErrorKind::Corrupt | StoreErrorKind::NotInitialised | StoreErrorKind::UnknownAccount => false,
+    }
+}
+
+/// Counts what a resolution came to; an overrun is an incident and gets a line.
+fn note(metrics: &Metrics, origin: &Origin, hold: HoldId, outcome: &Outcome) {
+    let (Outcome::Resolved(resolved) | Outcome::Unknown(resolved)) = outcome else { return };
+    let Resolved { covered, billed, over_hold, overspent, .. } = *resolved;
+    let model = metrics.model(origin.model.as_str());
+    model.units_free.inc_by(covered.total());
+    model.units_paid.inc_by(billed.total());
+    if over_hold > 0 {
+        metrics.over_hold.inc_by(over_hold);
+        tracing::warn!(hold = %hold, model = %origin.model, over_hold, overspent, "a call used more than was held for it");
+    }
+    if overspent > 0 && over_hold > 0 {
+        metrics.overspent.inc_by(overspent.min(over_hold));
+    }
+}

@@ -1,0 +1,9 @@
+//! Listeners: connections in, requests out to a service that it knows nothing of.
+
+mod connection;
+mod listener;
+mod tls;
+
+pub use connection::Limits;
+pub use listener::{Listening, Settings, listen};
+pub use tls::{Certificates, TlsFiles};

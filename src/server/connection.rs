@@ -1,0 +1,68 @@
+//! One connection: HTTP/1.1 or HTTP/2 under limits.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::Watcher;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::Service;
+
+/// What a client may take of one connection.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How long the head of a request may take, from the end of the request before it.
+    pub header_timeout: Duration,
+    /// How long a new connection may stay silent.
+    pub first_byte_timeout: Duration,
+    /// Headers of one request.
+    pub max_headers: usize,
+    /// Bytes of one request's head.
+    pub max_header_bytes: usize,
+    /// Streams of one HTTP/2 connection.
+    pub max_streams: u32,
+}
+
+pub(super) fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_headers(limits.max_headers)
+        .max_buf_size(limits.max_header_bytes)
+        .pipeline_flush(false);
+    let list = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(list)
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// Serves the connection until it ends; once `watcher` says so, after the requests in progress.
+pub(super) async fn serve<I, S, B>(
+    io: I,
+    builder: &auto::Builder<TokioExecutor>,
+    service: S,
+    watcher: Watcher,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let connection = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+    watcher.watch(connection.into_owned()).await
+}

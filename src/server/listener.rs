@@ -1,0 +1,168 @@
+//! Accepting connections, and stopping without cutting a request.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use crate::telemetry::Metrics;
+
+use super::connection::{self, Limits};
+use super::tls::Certificates;
+
+/// How a listener behaves.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where it listens; port 0 = a free one.
+    pub listen: SocketAddr,
+    /// TLS, where it is wanted.
+    pub certificates: Option<Arc<Certificates>>,
+    /// How long a TLS handshake may take.
+    pub tls_timeout: Duration,
+    /// What a client may take of one connection.
+    pub limits: Limits,
+    /// Connections at once; more wait in the socket's queue.
+    pub max_connections: usize,
+}
+
+/// A listener that is bound and not served yet.
+pub struct Listening {
+    listener: TcpListener,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+}
+
+/// Binds the address.
+///
+/// # Errors
+/// The address cannot be bound; the text names it.
+pub async fn listen(settings: Settings, metrics: Arc<Metrics>) -> Result<Listening, String> {
+    let address = settings.listen;
+    let listener = TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
+    Ok(Listening { listener, settings, metrics })
+}
+
+/// How long accepting pauses when the process is out of descriptors (FAULTS F-ACC-6).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+impl Listening {
+    /// The address that was bound.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap_or(self.settings.listen)
+    }
+
+    /// Serves until `stop`; then no connection is accepted any more, requests in progress get `drain` to end, and the
+    /// rest is cut. Answers whether everything ended by itself.
+    ///
+    /// # Errors
+    /// The TLS settings cannot be used.
+    pub async fn serve<S, B>(self, service: S, stop: CancellationToken, drain: Duration) -> Result<bool, String>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let Self { listener, settings, metrics } = self;
+        let acceptor = match &settings.certificates {
+            Some(certificates) => Some(TlsAcceptor::from(certificates.server_config()?)),
+            None => None,
+        };
+        let door = Arc::new(Door { builder: connection::builder(&settings.limits), acceptor, settings, metrics });
+        let places = Arc::new(Semaphore::new(door.settings.max_connections));
+        let (graceful, tasks, cut) = (GracefulShutdown::new(), TaskTracker::new(), CancellationToken::new());
+        loop {
+            let next = accept(&listener, &places);
+            let (stream, place) = tokio::select! {
+                next = next => next,
+                () = stop.cancelled() => break,
+            };
+            let (door, service, watcher, cut) = (Arc::clone(&door), service.clone(), graceful.watcher(), cut.clone());
+            tasks.spawn(async move {
+                door.metrics.connections.inc();
+                tokio::select! {
+                    () = door.admit(stream, service, watcher) => {}
+                    () = cut.cancelled() => {}
+                }
+                door.metrics.connections.dec();
+                drop(place);
+            });
+        }
+        drop(listener);
+        let drained = tokio::time::timeout(drain, graceful.shutdown()).await.is_ok();
+        cut.cancel();
+        tasks.close();
+        tasks.wait().await;
+        Ok(drained)
+    }
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed; without a permit a connection would only go uncounted.
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
+            Err(error) => {
+                tracing::warn!(error = %error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+struct Door {
+    builder: auto::Builder<TokioExecutor>,
+    acceptor: Option<TlsAcceptor>,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+}
+
+impl Door {
+    async fn admit<S, B>(&self, stream: TcpStream, service: S, watcher: hyper_util::server::graceful::Watcher)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        // Without this, small writes wait for the peer's acknowledgement; a socket that refuses it is about to fail anyway.
+        let _ = stream.set_nodelay(true);
+        // hyper's automatic choice of the protocol has no time limit of its own for the first byte (FAULTS F-ACC-1).
+        let first = tokio::time::timeout(self.settings.limits.first_byte_timeout, stream.readable()).await;
+        if !matches!(first, Ok(Ok(()))) {
+            return;
+        }
+        let result = match &self.acceptor {
+            None => connection::serve(stream, &self.builder, service, watcher).await,
+            Some(acceptor) => match tokio::time::timeout(self.settings.tls_timeout, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => connection::serve(stream, &self.builder, service, watcher).await,
+                Ok(Err(error)) => {
+                    tracing::debug!(error = %error, "a TLS handshake failed");
+                    return;
+                }
+                Err(_) => return,
+            },
+        };
+        if let Err(error) = result {
+            tracing::debug!(error = %error, "a connection ended early");
+        }
+    }
+}
