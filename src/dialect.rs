@@ -13,9 +13,11 @@ mod encoding;
 mod error;
 mod facts;
 mod finding;
+mod json_scan;
 mod observer;
 mod route;
 mod splice;
+mod sse;
 
 use serde::Serialize;
 

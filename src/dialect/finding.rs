@@ -1,7 +1,9 @@
 //! What an observer found out about a response, and how far it can be trusted.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+mod tally;
+mod usage;
+
+pub(super) use tally::Tally;
 
 use super::error::UpstreamError;
 use crate::ledger::Usage;

@@ -1,0 +1,271 @@
+//! Finding a few top-level members of a JSON object in bytes that arrive in any pieces, in constant memory.
+
+use memchr::memchr2;
+
+/// The longest value that is kept; a usage or an error envelope is far below it.
+const MAX_VALUE: usize = 64 * 1024;
+
+/// The longest key that is looked at. Keys are compared as they are written: a service that escapes the letters of its
+/// own member names is not known, and what is missed is presumed, never forgotten.
+const MAX_KEY: usize = 8;
+
+/// A member whose value matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Field {
+    Usage,
+    Error,
+    Choices,
+    Code,
+    Message,
+    Other,
+}
+
+/// How far the object has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Progress {
+    /// Nothing but white space so far.
+    #[default]
+    Before,
+    /// Inside the object.
+    Inside,
+    /// Behind its closing brace.
+    Closed,
+    /// It is not an object.
+    NotObject,
+}
+
+/// What stands in `choices`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Choices {
+    /// It has not come yet.
+    #[default]
+    Unseen,
+    /// A list was opened.
+    Open,
+    /// An empty list.
+    Empty,
+    /// Anything else; it stays so.
+    Filled,
+}
+
+/// A value that was captured as it is written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Captured {
+    bytes: Vec<u8>,
+    overflown: bool,
+    complete: bool,
+}
+
+impl Captured {
+    /// The value, once it is complete; an empty one stands for a value that was too long to be kept.
+    pub(super) fn value(&self) -> Option<&[u8]> {
+        self.complete.then_some(if self.overflown { &[] } else { self.bytes.trim_ascii() })
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.overflown = false;
+        self.complete = false;
+    }
+
+    fn push(&mut self, bytes: &[u8], limit: usize) {
+        if self.bytes.len().saturating_add(bytes.len()) > limit {
+            self.overflown = true;
+        } else {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// The scanner. It trusts the form of what is between the members that it looks for: whether a captured value is sound
+/// is up to whoever parses it.
+#[derive(Debug, Default)]
+pub(super) struct JsonScan {
+    pub(super) progress: Progress,
+    pub(super) choices: Choices,
+    /// The last `usage` that was not `null`.
+    pub(super) usage: Captured,
+    /// The last `error` that was not `null`.
+    pub(super) error: Captured,
+    /// The last top-level `code`, which an envelope of another form has (W 1.3).
+    pub(super) code: Captured,
+    /// The last top-level `message`.
+    pub(super) message: Captured,
+    depth: u32,
+    string: bool,
+    escaped: bool,
+    /// Whether the next string at the top level is a key.
+    at_key: bool,
+    key: Captured,
+    field: Option<Field>,
+    value: Captured,
+}
+
+impl JsonScan {
+    /// Makes it ready for another object, keeping its memory.
+    pub(super) fn reset(&mut self) {
+        for captured in [&mut self.usage, &mut self.error, &mut self.code, &mut self.message] {
+            captured.clear();
+        }
+        self.key.clear();
+        self.value.clear();
+        self.progress = Progress::Before;
+        self.choices = Choices::Unseen;
+        (self.depth, self.string, self.escaped, self.at_key, self.field) = (0, false, false, false, None);
+    }
+
+    /// Reads on.
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if matches!(self.progress, Progress::Closed | Progress::NotObject) {
+                return;
+            }
+            rest = if self.string { self.in_string(rest) } else { self.structure(rest) };
+        }
+    }
+
+    /// Reads on inside a string, to its end at most.
+    fn in_string<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let mut end = usize::from(std::mem::take(&mut self.escaped));
+        while let Some(at) = bytes.get(end..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+            end += at;
+            if bytes.get(end) == Some(&b'"') {
+                self.keep(bytes.get(..end).unwrap_or_default());
+                self.string = false;
+                self.end_of_string();
+                return bytes.get(end + 1..).unwrap_or_default();
+            }
+            end += 2;
+        }
+        // An escape whose second half is still to come.
+        self.escaped = end > bytes.len();
+        self.keep(bytes);
+        &[]
+    }
+
+    /// Keeps a part of a key or of a value that matters.
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.at_key && self.depth == 1 {
+            self.key.push(bytes, MAX_KEY);
+        } else if self.captures() {
+            self.value.push(bytes, MAX_VALUE);
+        }
+    }
+
+    /// Whether the value that is being read is kept.
+    fn captures(&self) -> bool {
+        matches!(self.field, Some(Field::Usage | Field::Error | Field::Code | Field::Message))
+    }
+
+    fn end_of_string(&mut self) {
+        if !(self.at_key && self.depth == 1) {
+            self.keep(b"\"");
+        }
+    }
+
+    /// Reads on outside of strings, to the next string or the end of the object at most.
+    fn structure<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        for (at, &byte) in bytes.iter().enumerate() {
+            let rest = bytes.get(at + 1..).unwrap_or_default();
+            match byte {
+                b' ' | b'\t' | b'\n' | b'\r' => {}
+                _ if self.progress == Progress::Before => {
+                    if byte != b'{' {
+                        self.progress = Progress::NotObject;
+                        return rest;
+                    }
+                    (self.progress, self.depth, self.at_key) = (Progress::Inside, 1, true);
+                }
+                _ if self.depth == 1 => {
+                    self.top_level(byte);
+                    if self.string || self.progress == Progress::Closed {
+                        return rest;
+                    }
+                }
+                _ => {
+                    self.nested(byte);
+                    if self.string {
+                        return rest;
+                    }
+                }
+            }
+        }
+        &[]
+    }
+
+    /// A byte between the members of the object, or one that begins a value of it.
+    fn top_level(&mut self, byte: u8) {
+        match byte {
+            b'"' if self.at_key => {
+                self.key.clear();
+                self.string = true;
+            }
+            b':' if self.at_key => {
+                self.at_key = false;
+                self.field = Some(self.name());
+                self.value.clear();
+            }
+            b',' => {
+                self.end_of_value();
+                self.at_key = true;
+            }
+            b'}' => {
+                self.end_of_value();
+                self.depth = 0;
+                self.progress = Progress::Closed;
+            }
+            _ => {
+                if self.field == Some(Field::Choices) && self.choices != Choices::Filled {
+                    self.choices = if byte == b'[' { Choices::Open } else { Choices::Filled };
+                }
+                self.keep(&[byte]);
+                self.string = byte == b'"';
+                self.depth += u32::from(matches!(byte, b'{' | b'['));
+            }
+        }
+    }
+
+    /// A byte deeper inside.
+    fn nested(&mut self, byte: u8) {
+        self.keep(&[byte]);
+        if self.field == Some(Field::Choices) && self.choices == Choices::Open && self.depth == 2 {
+            self.choices = if byte == b']' { Choices::Empty } else { Choices::Filled };
+        }
+        match byte {
+            b'"' => self.string = true,
+            b'{' | b'[' => self.depth = self.depth.saturating_add(1),
+            b'}' | b']' => self.depth -= 1,
+            _ => {}
+        }
+    }
+
+    /// Which member the key names that was just read.
+    fn name(&self) -> Field {
+        match self.key.bytes.as_slice() {
+            _ if self.key.overflown => Field::Other,
+            b"usage" => Field::Usage,
+            b"error" => Field::Error,
+            b"choices" => Field::Choices,
+            b"code" => Field::Code,
+            b"message" => Field::Message,
+            _ => Field::Other,
+        }
+    }
+
+    /// The value of a member is complete: it counts unless it is `null`.
+    fn end_of_value(&mut self) {
+        let place = match self.field.take() {
+            Some(Field::Usage) => &mut self.usage,
+            Some(Field::Error) => &mut self.error,
+            Some(Field::Code) => &mut self.code,
+            Some(Field::Message) => &mut self.message,
+            Some(Field::Choices | Field::Other) | None => return,
+        };
+        self.value.complete = true;
+        if self.value.value() != Some(b"null") {
+            std::mem::swap(place, &mut self.value);
+        }
+        self.value.clear();
+    }
+}

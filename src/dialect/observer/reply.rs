@@ -1,0 +1,35 @@
+//! Watching a reply that is one JSON object.
+
+use crate::dialect::finding::Tally;
+use crate::dialect::json_scan::{JsonScan, Progress};
+
+/// The observer of one JSON reply.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    pub(super) tally: Tally,
+    scan: JsonScan,
+    closed: bool,
+}
+
+impl Reply {
+    /// Looks at a chunk; gives whether the object is closed in it.
+    pub(super) fn observe(&mut self, chunk: &[u8]) -> bool {
+        if self.closed {
+            return false;
+        }
+        self.scan.feed(chunk);
+        self.closed = self.scan.progress == Progress::Closed;
+        if self.closed {
+            self.tally.reply(&self.scan);
+        }
+        self.closed
+    }
+
+    /// The body ended; where the object was not closed, a usage that was complete in it is at least a part.
+    pub(super) fn end(&mut self) {
+        if !self.closed {
+            self.closed = true;
+            self.tally.cut(&self.scan);
+        }
+    }
+}
