@@ -25,6 +25,6 @@ mod upstream;
 pub use handler::Proxy;
 pub use layers::service;
 pub use metered_body::ReplyBody;
-pub use rejection::Rejection;
+pub use rejection::{Rejection, UpstreamTrouble};
 pub use settings::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, UpstreamSettings};
 pub use upstream::Upstream;

@@ -3,6 +3,9 @@
 //! A store carries out the commands of [`crate::ledger`] atomically and durably; it adds no rule of its own.
 
 pub mod embedded;
+mod keys;
+
+pub use keys::Pepper;
 
 use std::pin::Pin;
 use std::sync::Arc;

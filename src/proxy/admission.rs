@@ -209,7 +209,17 @@ impl Gate {
         match answer? {
             Outcome::Admitted(admitted) => Ok(Ok(admitted)),
             Outcome::Refused(refusal) => Ok(Err(refusal)),
-            other => {
+            Outcome::AlreadyResolved(state) => {
+                let detail = format!("the hold is {state:?} before its call was sent");
+                Err(StoreError { kind: StoreErrorKind::Unavailable, detail })
+            }
+            other @ (Outcome::Resolved(_)
+            | Outcome::NotOpen(_)
+            | Outcome::Unknown(_)
+            | Outcome::Expired { .. }
+            | Outcome::Forgotten(_)
+            | Outcome::Done(_)
+            | Outcome::Declined(_)) => {
                 let detail = format!("a reservation was answered by {other:?}");
                 Err(StoreError { kind: StoreErrorKind::Corrupt, detail })
             }

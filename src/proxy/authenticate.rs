@@ -15,11 +15,7 @@ const API_KEY: HeaderName = HeaderName::from_static("api-key");
 const MAX_KEY: usize = 256;
 
 /// Who calls. Every cause of a failure gives the same answer; two credentials that differ are refused (FAULTS F-AUT-1).
-pub(super) async fn authenticate(
-    headers: &HeaderMap,
-    pepper: &Pepper,
-    store: &dyn Store,
-) -> Result<Caller, Rejection> {
+pub(super) async fn authenticate(headers: &HeaderMap, pepper: &Pepper, store: &dyn Store) -> Result<Caller, Rejection> {
     let key = credential(headers).ok_or(Rejection::InvalidApiKey)?;
     let digest = pepper.digest(key);
     let caller = store.caller(&digest).await.map_err(Rejection::Store)?;

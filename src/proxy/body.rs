@@ -15,7 +15,8 @@ pub(super) async fn read<B>(headers: &HeaderMap, body: B, limit: usize, time: Du
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let encoded = headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let encoded =
+        headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
     if encoded {
         return Err(Rejection::EncodedBody);
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper_util::client::legacy::ResponseFuture;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -50,8 +50,8 @@ impl Drainer {
                     let meter = call.meter(parts.status, &parts.headers);
                     read_on(body, meter, caps).await;
                 }
-                Ok(Err(error)) => call.failed(&error),
-                Err(_) => call.unreadable(),
+                Ok(Err(error)) => drop(call.failed(&error)),
+                Err(_) => drop(call.unreadable()),
             }
         });
     }

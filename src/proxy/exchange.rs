@@ -86,7 +86,10 @@ impl Call {
         let now = self.parts.clock.now();
         let upstream = &self.shared.upstream;
         if upstream.breaker.unreadable(now, quota.presumed_breaker, quota.breaker_pause) {
-            tracing::error!(upstream = upstream.name(), "calls are paused: too many replies in a row could not be read");
+            tracing::error!(
+                upstream = upstream.name(),
+                "calls are paused: too many replies in a row could not be read"
+            );
         }
         self.parts.metrics.presumed.inc();
         self.record.metrics.usage_missing.inc();
@@ -202,7 +205,11 @@ impl Meter {
             UpstreamSignal::FreeTierOnly => self.call.close_pool(),
             UpstreamSignal::Arrearage => {
                 let upstream = &self.call.shared.upstream;
-                tracing::error!(upstream = upstream.name(), code = error.code, "the upstream says that its account is overdue");
+                tracing::error!(
+                    upstream = upstream.name(),
+                    code = error.code,
+                    "the upstream says that its account is overdue"
+                );
                 let pause = self.call.shared.settings.quota.breaker_pause;
                 upstream.breaker.overdue(self.call.parts.clock.now(), pause);
             }

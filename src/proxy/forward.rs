@@ -9,7 +9,7 @@ use crate::dialect::Route;
 use super::headers;
 use super::metered_body::ReplyBody;
 use super::record::Record;
-use super::rejection::Rejection;
+use super::rejection::{Rejection, UpstreamTrouble};
 use super::settings::Shared;
 use super::upstream::UpstreamFailure;
 
@@ -23,15 +23,15 @@ pub(super) async fn free(
     let upstream = &shared.upstream;
     let to_upstream = headers::to_upstream(&head.headers, upstream.authorization(), false);
     let sent = upstream.send(head.method.clone(), &route.upstream_path, to_upstream, Bytes::new());
-    let Ok(waiting) = sent else { return Err(Rejection::UpstreamUnreachable) };
+    let Ok(waiting) = sent else { return Err(Rejection::Upstream(UpstreamTrouble::Unreachable)) };
     let answer = tokio::time::timeout(upstream.head_timeout(), waiting).await;
     let response = match answer {
-        Err(_) => return Err(Rejection::UpstreamTimeout),
+        Err(_) => return Err(Rejection::Upstream(UpstreamTrouble::Timeout)),
         Ok(Err(error)) => {
             tracing::warn!(request_id = %record.id, upstream = upstream.name(), error = %error, "the upstream failed");
             return Err(match UpstreamFailure::of(&error) {
-                UpstreamFailure::NotSent => Rejection::UpstreamUnreachable,
-                UpstreamFailure::Broken => Rejection::UpstreamBroken,
+                UpstreamFailure::NotSent => Rejection::Upstream(UpstreamTrouble::Unreachable),
+                UpstreamFailure::Broken => Rejection::Upstream(UpstreamTrouble::Broken),
             });
         }
         Ok(Ok(response)) => response,

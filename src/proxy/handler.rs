@@ -25,7 +25,7 @@ use super::breaker::Paused;
 use super::drain::Drainer;
 use super::metered_body::ReplyBody;
 use super::record::Record;
-use super::rejection::Rejection;
+use super::rejection::{Rejection, UpstreamTrouble};
 use super::send::{self, Ready};
 use super::settings::Shared;
 use super::settlement::SettlementQueue;
@@ -175,13 +175,21 @@ impl Proxy {
         let lowered = call_bound.lowered(&facts, &clamp);
         let body = facts.splice(&body, &clamp);
         let told = headers::told(&admission, model, &clamp, lowered);
-        Ok(Prepared::Metered(Box::new(Ready { route, client, stream: facts.stream, strip_usage, body, told, admission })))
+        Ok(Prepared::Metered(Box::new(Ready {
+            route,
+            client,
+            stream: facts.stream,
+            strip_usage,
+            body,
+            told,
+            admission,
+        })))
     }
 
     fn check_upstream(&self, shared: &Shared) -> Result<(), Rejection> {
         shared.upstream.breaker.check(self.parts.clock.now()).map_err(|paused| match paused {
-            Paused::Unreadable => Rejection::UpstreamPaused,
-            Paused::Overdue => Rejection::UpstreamOverdue,
+            Paused::Unreadable => Rejection::Upstream(UpstreamTrouble::Paused),
+            Paused::Overdue => Rejection::Upstream(UpstreamTrouble::Overdue),
         })
     }
 

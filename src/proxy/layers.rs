@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Map};
 use http::{Request, Response};
 use http_body::Body;
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower::{BoxError, Service, ServiceBuilder};
 
 use crate::dialect::Dialect;
 use crate::telemetry::Metrics;
@@ -51,6 +51,28 @@ where
     }
 }
 
+/// Answers what the layers inside refused.
+#[derive(Clone)]
+struct Shed<S>(S);
+
+impl<S, B> Service<Request<B>> for Shed<S>
+where
+    S: Service<Request<B>, Response = Response<ReplyBody>, Error = BoxError>,
+{
+    type Response = Response<ReplyBody>;
+    type Error = Infallible;
+    type Future = Map<S::Future, fn(Result<Response<ReplyBody>, BoxError>) -> Result<Response<ReplyBody>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // A layer that sheds is always ready, and one that failed answers so to the call.
+        self.0.poll_ready(cx).map(|_| Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.0.call(request).map(|result| Ok(result.unwrap_or_else(|_| local(&Rejection::Overloaded))))
+    }
+}
+
 /// The request path as a service. `most` requests may be in progress at once until their response begins; more are shed
 /// before anything is reserved for them.
 pub fn service<B>(
@@ -69,10 +91,7 @@ where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
 {
     let guarded = Guarded { proxy, metrics: Arc::clone(metrics) };
-    let shed = ServiceBuilder::new().load_shed().concurrency_limit(most).service(guarded);
-    shed.map_result(|result: Result<Response<ReplyBody>, BoxError>| {
-        Ok(result.unwrap_or_else(|_| local(&Rejection::Overloaded)))
-    })
+    Shed(ServiceBuilder::new().load_shed().concurrency_limit(most).service(guarded))
 }
 
 fn local(rejection: &Rejection) -> Response<ReplyBody> {

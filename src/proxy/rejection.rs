@@ -44,18 +44,25 @@ pub enum Rejection {
     Overloaded,
     /// The process is going down.
     ShuttingDown,
-    /// The upstream's breaker is open: too many of its replies could not be read.
-    UpstreamPaused,
-    /// The upstream said that its account is overdue.
-    UpstreamOverdue,
-    /// No connection; nothing was sent.
-    UpstreamUnreachable,
-    /// The connection broke, or the reply was none; the call is presumed at its hold.
-    UpstreamBroken,
-    /// No reply in time; the call is presumed at its hold until it arrives.
-    UpstreamTimeout,
+    /// The upstream, or what is known of it.
+    Upstream(UpstreamTrouble),
     /// A fault of ours.
     Internal,
+}
+
+/// Why the upstream gives no response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UpstreamTrouble {
+    /// Its breaker is open: too many of its replies could not be read.
+    Paused,
+    /// It said that its account is overdue.
+    Overdue,
+    /// No connection; nothing was sent.
+    Unreachable,
+    /// The connection broke, or the reply was none; the call is presumed at its hold.
+    Broken,
+    /// No reply in time; the call is presumed at its hold until it arrives.
+    Timeout,
 }
 
 /// Whether a client's retry can help.
@@ -204,45 +211,45 @@ impl Rejection {
             Self::Store(error) => store(error.kind),
             Self::Overloaded => unavailable("gratis_overloaded", "Too many calls are in progress.", 1),
             Self::ShuttingDown => unavailable("gratis_shutting_down", "This instance is going down.", 1),
-            Self::UpstreamPaused
-            | Self::UpstreamOverdue
-            | Self::UpstreamUnreachable
-            | Self::UpstreamBroken
-            | Self::UpstreamTimeout => self.upstream(),
+            Self::Upstream(trouble) => trouble.shape(),
             Self::Internal => {
                 Shape::gateway(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Gratis failed on this request.")
             }
         }
     }
+}
 
-    fn upstream(&self) -> Shape {
-        let (status, code, message) = match self {
-            Self::UpstreamPaused => {
-                let message = "The last replies of the model endpoint could not be read, and each of them may have \
-                               been charged; calls go on after a pause.";
-                return unavailable("gratis_upstream_paused", message, 5);
-            }
-            Self::UpstreamOverdue => {
-                let message = "Access denied, please make sure your account is in good standing.";
-                return Shape::service(StatusCode::BAD_REQUEST, "Arrearage", message);
-            }
-            Self::UpstreamUnreachable => {
-                let message = "The model endpoint cannot be reached; nothing was sent, nothing was used.";
-                let shape = Shape::gateway(StatusCode::BAD_GATEWAY, "gratis_upstream_unreachable", message);
-                return shape.retry(Retry::Yes);
-            }
-            Self::UpstreamTimeout => (
-                StatusCode::GATEWAY_TIMEOUT,
-                "gratis_upstream_timeout",
-                "The model endpoint did not answer in time; the call may have been charged.",
+impl UpstreamTrouble {
+    fn shape(self) -> Shape {
+        match self {
+            Self::Paused => unavailable(
+                "gratis_upstream_paused",
+                "The last replies of the model endpoint could not be read, and each of them may have been charged; \
+                 calls go on after a pause.",
+                5,
             ),
-            _ => (
+            Self::Overdue => Shape::service(
+                StatusCode::BAD_REQUEST,
+                "Arrearage",
+                "Access denied, please make sure your account is in good standing.",
+            ),
+            Self::Unreachable => Shape::gateway(
+                StatusCode::BAD_GATEWAY,
+                "gratis_upstream_unreachable",
+                "The model endpoint cannot be reached; nothing was sent, nothing was used.",
+            )
+            .retry(Retry::Yes),
+            Self::Broken => Shape::gateway(
                 StatusCode::BAD_GATEWAY,
                 "gratis_upstream_broken",
                 "The connection to the model endpoint broke before a reply; the call may have been charged.",
             ),
-        };
-        Shape::gateway(status, code, message)
+            Self::Timeout => Shape::gateway(
+                StatusCode::GATEWAY_TIMEOUT,
+                "gratis_upstream_timeout",
+                "The model endpoint did not answer in time; the call may have been charged.",
+            ),
+        }
     }
 }
 
@@ -278,19 +285,21 @@ fn refused(refusal: Refusal) -> Shape {
         Refusal::AccountClosed => {
             Shape::service(StatusCode::FORBIDDEN, "access_denied", "Access denied: the account is closed.")
         }
-        Refusal::Arrearage => Rejection::UpstreamOverdue.shape(),
-        Refusal::ModelNotAllowed => {
-            Shape::gateway(StatusCode::NOT_FOUND, "model_not_found", "The model does not exist or you do not have access to it.")
-        }
+        Refusal::Arrearage => UpstreamTrouble::Overdue.shape(),
+        Refusal::ModelNotAllowed => Shape::gateway(
+            StatusCode::NOT_FOUND,
+            "model_not_found",
+            "The model does not exist or you do not have access to it.",
+        ),
         Refusal::NoGrant => free_tier("The model has no free quota, and only free quota may be used."),
         Refusal::Ended => free_tier("The free quota of the model is not valid now, and only free quota may be used."),
         Refusal::UsedUp => free_tier(EXHAUSTED),
         Refusal::ClosedByProvider => free_tier(
             "The provider itself answered that the free quota of the model is used up; an operator can reopen it.",
         ),
-        Refusal::Unbounded => free_tier(
-            "No sound bound of what a call of the model can cost is known, and only free quota may be used.",
-        ),
+        Refusal::Unbounded => {
+            free_tier("No sound bound of what a call of the model can cost is known, and only free quota may be used.")
+        }
         Refusal::NotCovered => free_tier("The free quota does not cover this call, and only free quota may be used."),
         Refusal::NotPayable => free_tier(
             "The free quota of the model is used up, and the model has no price at which it could be paid for.",
@@ -303,7 +312,10 @@ fn refused(refusal: Refusal) -> Shape {
         .retry(Retry::AfterSeconds(2)),
         Refusal::TooLarge => {
             let message = "The request's bounds are too large.";
-            Shape { kind: "invalid_request_error", ..Shape::service(StatusCode::BAD_REQUEST, "invalid_parameter_error", message) }
+            Shape {
+                kind: "invalid_request_error",
+                ..Shape::service(StatusCode::BAD_REQUEST, "invalid_parameter_error", message)
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use super::handler::ProxyParts;
 use super::headers;
 use super::metered_body::ReplyBody;
 use super::record::Record;
-use super::rejection::Rejection;
+use super::rejection::{Rejection, UpstreamTrouble};
 use super::settings::Shared;
 use super::upstream::UpstreamFailure;
 
@@ -50,12 +50,12 @@ pub(super) async fn send(
     let metering = route.metering;
     let call = Call { parts: Arc::clone(parts), shared, metering, strip_usage, admission: Some(admission), record };
     let Ok(head) = upstream.send(Method::POST, &route.upstream_path, to_upstream, body) else {
-        return Err((Rejection::UpstreamUnreachable, Some(call.not_sent())));
+        return Err((Rejection::Upstream(UpstreamTrouble::Unreachable), Some(call.not_sent())));
     };
     let mut waiting = AwaitingHead::new(head, call);
     let Ok((answer, call)) = tokio::time::timeout(upstream.head_timeout(), &mut waiting).await else {
         // The call goes on in the background, with its record, and may still learn what it cost.
-        return Err((Rejection::UpstreamTimeout, None));
+        return Err((Rejection::Upstream(UpstreamTrouble::Timeout), None));
     };
     parts.metrics.upstream_head_seconds.observe(call.record.elapsed().saturating_sub(begun).as_secs_f64());
     match answer {
@@ -64,8 +64,10 @@ pub(super) async fn send(
             let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             tracing::warn!(request_id = %call.record.id, upstream = upstream.name(), error = %error, cause, "the upstream failed");
             match UpstreamFailure::of(&error) {
-                UpstreamFailure::NotSent => Err((Rejection::UpstreamUnreachable, Some(call.not_sent()))),
-                UpstreamFailure::Broken => Err((Rejection::UpstreamBroken, Some(call.unreadable()))),
+                UpstreamFailure::NotSent => {
+                    Err((Rejection::Upstream(UpstreamTrouble::Unreachable), Some(call.not_sent())))
+                }
+                UpstreamFailure::Broken => Err((Rejection::Upstream(UpstreamTrouble::Broken), Some(call.unreadable()))),
             }
         }
     }
