@@ -1,0 +1,87 @@
+//! Counts and times of a run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::call::{Ending, Outcome};
+
+/// The most kinds of errors that are told apart.
+const MAX_KINDS: usize = 64;
+/// What is counted when there are more.
+const OTHER: &str = "other errors";
+
+/// What was counted so far.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) begun: u64,
+    pub(super) streamed: u64,
+    pub(super) completed: u64,
+    pub(super) aborted: u64,
+    pub(super) errors: BTreeMap<String, u64>,
+    /// The sum of `total_tokens` that replies reported.
+    pub(super) reported: u64,
+    /// Latency of completed calls and time to the first chunk of streams, in microseconds.
+    pub(super) latency: Histogram<u64>,
+    pub(super) first_chunk: Histogram<u64>,
+    /// From the first call to the end of the last.
+    pub(super) elapsed: Duration,
+}
+
+impl Tally {
+    /// Nothing yet. `None` never happens: three digits are a precision that the histogram has.
+    pub(super) fn new() -> Option<Self> {
+        Some(Self {
+            begun: 0,
+            streamed: 0,
+            completed: 0,
+            aborted: 0,
+            errors: BTreeMap::new(),
+            reported: 0,
+            latency: Histogram::new(3).ok()?,
+            first_chunk: Histogram::new(3).ok()?,
+            elapsed: Duration::ZERO,
+        })
+    }
+
+    pub(super) const fn begin(&mut self, streamed: bool) {
+        self.begun = self.begun.saturating_add(1);
+        if streamed {
+            self.streamed = self.streamed.saturating_add(1);
+        }
+    }
+
+    pub(super) fn end(&mut self, outcome: Outcome) {
+        if let Some(time) = outcome.first_chunk {
+            self.first_chunk.saturating_record(micros(time));
+        }
+        match outcome.ending {
+            Ending::Completed(tokens) => {
+                self.completed = self.completed.saturating_add(1);
+                self.reported = self.reported.saturating_add(tokens.unwrap_or(0));
+                self.latency.saturating_record(micros(outcome.latency));
+            }
+            Ending::Aborted => self.aborted = self.aborted.saturating_add(1),
+            Ending::Failed(kind) => {
+                let full = self.errors.len() >= MAX_KINDS && !self.errors.contains_key(&kind);
+                let count = self.errors.entry(if full { OTHER.to_owned() } else { kind }).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+    }
+
+    /// Calls that failed.
+    pub(super) fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    /// Calls in flight.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.begun.saturating_sub(self.completed + self.aborted + self.failed())
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
