@@ -1,0 +1,142 @@
+//! Routes, encodings and error envelopes.
+
+use gratis::dialect::{
+    Dialect, Encoding, ErrorEnvelope, Metering, RouteMatch, UpstreamSignal, coverage, render_error, route,
+};
+use http::Method;
+
+fn upstream(method: &Method, path: &str, query: Option<&str>) -> Option<String> {
+    match route(method, path, query) {
+        RouteMatch::Found(found) => Some(found.upstream_path.into_owned()),
+        RouteMatch::MethodNotAllowed { .. } | RouteMatch::NotMetered => None,
+    }
+}
+
+#[test]
+fn what_is_in_the_table_is_found() {
+    for base in ["/v1", "/compatible-mode/v1"] {
+        let chat = format!("{base}/chat/completions");
+        assert_eq!(upstream(&Method::POST, &chat, None).as_deref(), Some("/chat/completions"));
+        assert_eq!(upstream(&Method::POST, &chat, Some("")).as_deref(), Some("/chat/completions"));
+        assert_eq!(route(&Method::GET, &chat, None), RouteMatch::MethodNotAllowed { allow: "POST" });
+        let models = format!("{base}/models");
+        assert_eq!(upstream(&Method::GET, &models, None).as_deref(), Some("/models"));
+        assert_eq!(upstream(&Method::GET, &models, Some("limit=2")).as_deref(), Some("/models?limit=2"));
+        for id in ["qwen-plus", "qwen3.5-plus-2026-02-15", "a/b:free", "x_1"] {
+            let path = format!("{base}/models/{id}");
+            assert_eq!(upstream(&Method::GET, &path, None), Some(format!("/models/{id}")));
+        }
+    }
+    assert_eq!(coverage().len(), 6);
+    assert!(coverage().iter().all(|row| row.source.starts_with("W ")));
+    let metered: Vec<_> = coverage().iter().filter(|row| row.metering == Metering::Chat).map(|r| r.path).collect();
+    assert_eq!(metered, ["/compatible-mode/v1/chat/completions", "/v1/chat/completions"]);
+}
+
+#[test]
+fn everything_else_is_not_metered() {
+    let chat = "/compatible-mode/v1/chat/completions";
+    let mut paths: Vec<String> = [
+        "",
+        "/",
+        "*",
+        "//v1/chat/completions",
+        "/v1//chat/completions",
+        "/v1/chat/completions/",
+        "/v1/./chat/completions",
+        "/v1/x/../chat/completions",
+        "/V1/chat/completions",
+        "/v1/Chat/completions",
+        "/v1/chat/completions;a=b",
+        "/v1/chat%2Fcompletions",
+        "/v1/chat/completion%73",
+        "/v1\\chat\\completions",
+        "/v1/chat/completions ",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/responses",
+        "/api/v1/services/aigc/text-generation/generation",
+        "/v1/models/",
+        "/v1/models//",
+        "/v1/models/..",
+        "/v1/models/../chat/completions",
+        "/v1/models/a/../../chat/completions",
+        "/v1/models/.hidden",
+        "/v1/models/a..b",
+        "/v1/models/a%2e",
+        "/v1/models/a b",
+        "/v1/models/a?b",
+        "/v1/models/ä",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    paths.push(format!("/v1/models/{}", "a".repeat(129)));
+    paths.push(format!("http://host{chat}"));
+    for path in &paths {
+        for method in [Method::POST, Method::GET] {
+            assert_eq!(route(&method, path, None), RouteMatch::NotMetered, "{method} {path}");
+        }
+    }
+    assert_eq!(route(&Method::POST, chat, Some("a=b")), RouteMatch::NotMetered);
+    assert_eq!(route(&Method::GET, "/v1/models", Some("a=%20")), RouteMatch::NotMetered);
+    assert_eq!(route(&Method::HEAD, "/v1/models", None), RouteMatch::MethodNotAllowed { allow: "GET" });
+}
+
+#[test]
+fn an_encoding_is_asked_for_only_where_both_sides_can_read_it() {
+    let ask = |header: &str| Encoding::acceptable(Some(header), false);
+    assert_eq!(ask("gzip, deflate, br, zstd"), "gzip, deflate, br");
+    assert_eq!(ask("gzip;q=0, deflate;q=0.5"), "deflate");
+    assert_eq!(ask("gzip; q=0.000, *"), "deflate, br");
+    assert_eq!(ask("GZIP"), "gzip");
+    assert_eq!(ask("zstd"), "identity");
+    assert_eq!(ask(""), "identity");
+    assert_eq!(Encoding::acceptable(None, false), "identity");
+    assert_eq!(Encoding::acceptable(Some("gzip"), true), "identity");
+    assert_eq!(Encoding::of(Some(" x-GZip ")), Encoding::Gzip);
+    assert_eq!(Encoding::of(Some("br")), Encoding::Brotli);
+    assert_eq!(Encoding::of(Some("gzip, br")), Encoding::Other);
+    assert_eq!(Encoding::of(None), Encoding::Identity);
+}
+
+#[test]
+fn an_error_has_the_keys_of_the_service_in_its_order() {
+    let mut envelope = ErrorEnvelope {
+        code: "Arrearage",
+        kind: "Arrearage",
+        message: "Access \"denied\"",
+        param: None,
+        gateway: false,
+        request_id: "0f-1",
+    };
+    assert_eq!(
+        render_error(Dialect::OpenAi, &envelope),
+        r#"{"error":{"message":"Access \"denied\"","type":"Arrearage","param":null,"code":"Arrearage"},"id":"chatcmpl-0f-1","request_id":"0f-1"}"#
+    );
+    (envelope.gateway, envelope.param) = (true, Some("model"));
+    assert_eq!(
+        render_error(Dialect::OpenAi, &envelope),
+        r#"{"error":{"message":"Access \"denied\"","type":"Arrearage","param":"model","code":"Arrearage"},"request_id":"0f-1"}"#
+    );
+}
+
+#[test]
+fn a_code_says_what_a_refusal_means() {
+    use UpstreamSignal::{Arrearage, FreeTierOnly, Other, RateLimited};
+    for (code, message, signal) in [
+        ("AllocationQuota.FreeTierOnly", "any", FreeTierOnly),
+        ("Throttling.AllocationQuota", "Free allocated quota exceeded.", FreeTierOnly),
+        ("Throttling.AllocationQuota", "Allocated quota exceeded, please increase your quota limit.", RateLimited),
+        ("insufficient_quota", "You exceeded your current quota", RateLimited),
+        ("Throttling.RateQuota", "", RateLimited),
+        ("limit_requests", "", RateLimited),
+        ("Arrearage", "", Arrearage),
+        ("PrepaidBillOverdue", "", Arrearage),
+        ("PostpaidBillOverdue", "", Arrearage),
+        ("CommodityNotPurchased", "", Arrearage),
+        ("invalid_api_key", "Arrearage", Other),
+        ("", "Free allocated quota exceeded.", Other),
+    ] {
+        assert_eq!(UpstreamSignal::of(code, message), signal, "{code}: {message}");
+    }
+}
