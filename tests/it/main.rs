@@ -1,4 +1,6 @@
 //! The integration tests: one binary.
+#![allow(unreachable_pub, reason = "the modules of one binary share what they need")]
+
 mod dialects;
 mod dialects_facts;
 mod dialects_input;
@@ -7,3 +9,5 @@ mod dialects_reply;
 mod dialects_route;
 mod dialects_splice;
 mod dialects_stream;
+mod request_path;
+mod support;

@@ -1,0 +1,5 @@
+//! What the integration tests share.
+
+pub mod memory;
+pub mod wire;
+pub mod world;

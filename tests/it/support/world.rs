@@ -1,0 +1,316 @@
+//! A whole Gratis on loopback: a simulator, a store, the request path, a listener.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use gratis::catalogue::{Bounds, Catalogue, Confidence, Model, ModelType, Price, Site, Thinking};
+use gratis::clock::Clock;
+use gratis::ledger::{
+    AccountId, AccountState, Balance, Book, HoldState, Key, KeyId, KeyState, Operation, Overrun, Side, SwitchOff,
+    Timestamp, Unit,
+};
+use gratis::proxy::{
+    ClampPolicy, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, service,
+};
+use gratis::server::{Limits, listen};
+use gratis::simulator::{self, SimModel};
+use gratis::store::{KeyStore, LedgerStore, NewAccount, Pepper};
+use gratis::telemetry::Metrics;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::memory::MemoryStore;
+
+pub const KEY: &str = "sk-test-0001";
+
+/// What a world is made of.
+pub struct Plan {
+    pub models: Vec<Model>,
+    /// Pool and amount of each grant.
+    pub grants: Vec<(String, u64)>,
+    pub state: AccountState,
+    pub free_quota_only: bool,
+    pub quota: QuotaSettings,
+    pub simulator: simulator::Settings,
+    pub head_timeout: Duration,
+    pub max_body: usize,
+}
+
+impl Plan {
+    /// One plain model with a grant.
+    pub fn new(model: Model, granted: u64) -> Self {
+        let grants = vec![(model.pool.to_string(), granted)];
+        Self {
+            models: vec![model],
+            grants,
+            state: AccountState::Active,
+            free_quota_only: true,
+            quota: quota(),
+            simulator: simulator::Settings::default(),
+            head_timeout: Duration::from_secs(300),
+            max_body: 10 << 20,
+        }
+    }
+}
+
+/// The defaults of the configuration, with a short lease.
+pub fn quota() -> QuotaSettings {
+    QuotaSettings {
+        hold_share: 8,
+        hold_share_floor: 8_192,
+        min_output: 256,
+        max_output_default: None,
+        clamp: ClampPolicy::Always,
+        overrun: None,
+        lease: Duration::from_secs(600),
+        max_call_plain: Duration::from_secs(300),
+        max_call_stream: Duration::from_secs(3_600),
+        busy_wait: Duration::from_secs(2),
+        busy_queue: 1_024,
+        settle_wait: Duration::from_millis(250),
+        on_disconnect: OnDisconnect::Drain,
+        drain_streams: 1_024,
+        drain_bytes: 16 << 20,
+        drain_time: Duration::from_secs(120),
+        presumed_breaker: 0,
+        breaker_pause: Duration::from_secs(5),
+    }
+}
+
+/// A model that does not think, with bounds and a price.
+pub fn model(code: &str, window: u64, max_output: u64) -> Model {
+    Model {
+        code: code.into(),
+        pool: code.into(),
+        kind: ModelType::Text,
+        unit: Unit::Tokens,
+        free_quota: None,
+        validity_days: 90,
+        bounds: Some(Bounds {
+            window,
+            max_input: window,
+            max_output,
+            max_thinking: 0,
+            thinking: Thinking::Never,
+            thinking_budget: false,
+            per_image_max: Some(16_384),
+            max_n: 4,
+            template_base: 512,
+            template_message: 16,
+            template_tools: 512,
+        }),
+        prices: vec![Price { input_up_to: None, rates: vec![("in".into(), "1".into()), ("out".into(), "4".into())] }],
+        confidence: Confidence::Ok,
+        bounds_confidence: Confidence::Ok,
+        source: "test".into(),
+    }
+}
+
+pub struct World {
+    pub origin: String,
+    pub store: Arc<MemoryStore>,
+    pub simulator: simulator::Running,
+    pub metrics: Arc<Metrics>,
+    pub proxy: Proxy,
+    pub clock: Clock,
+    account: AccountId,
+    stop: CancellationToken,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl World {
+    pub async fn new(plan: Plan) -> Self {
+        // The process may have installed it for another test.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let mut simulator = plan.simulator.clone();
+        simulator.models = plan.models.iter().map(sim_model).collect();
+        let simulator = simulator::start(simulator).await.unwrap();
+        let clock = Clock::system();
+        let store = Arc::new(MemoryStore::new(clock.clone()));
+        let pepper = Arc::new(Pepper::new(&Zeroizing::new(vec![7; 32])).unwrap());
+        let account = fill(&store, &plan, &pepper, clock.now()).await;
+        let upstream = Upstream::new(&UpstreamSettings {
+            name: "simulator".into(),
+            base_url: format!("{}/compatible-mode/v1", simulator.origin()).parse().unwrap(),
+            authorization: Some(http::HeaderValue::from_static("Bearer sk-upstream")),
+            ca_file: None,
+            connect_timeout: Duration::from_secs(5),
+            head_timeout: plan.head_timeout,
+            idle_timeout: Duration::from_secs(60),
+            max_idle: 256,
+            http2: false,
+        });
+        let metrics = Arc::new(Metrics::new("test", plan.models.iter().map(|model| model.code.as_str())));
+        let shared = Shared {
+            settings: Settings {
+                quota: plan.quota,
+                max_body: plan.max_body,
+                body_timeout: Duration::from_secs(30),
+                log_requests: false,
+            },
+            catalogue: Arc::new(Catalogue::new(plan.models)),
+            sites: HashMap::from([("test".to_owned(), Arc::new(site()))]),
+            upstream: Arc::new(upstream.unwrap()),
+        };
+        let shared = Arc::new(ArcSwap::from_pointee(shared));
+        let (proxy, worker) =
+            Proxy::new(shared, Arc::clone(&store) as _, pepper, clock.clone(), Arc::clone(&metrics), 10_000);
+        proxy.tasks().spawn(worker);
+        let listening = listen(server_settings(), Arc::clone(&metrics)).await.unwrap();
+        let origin = format!("http://{}", listening.address());
+        let stop = CancellationToken::new();
+        let service = service(proxy.clone(), 10_000, &metrics);
+        let serving = listening.serve(service, stop.clone(), Duration::from_secs(5));
+        proxy.tasks().spawn(async move {
+            serving.await.unwrap();
+        });
+        Self { origin, store, simulator, metrics, proxy, clock, account, stop }
+    }
+
+    pub async fn book(&self) -> Book {
+        self.store.book(&self.account).await.unwrap()
+    }
+
+    pub async fn operate(&self, operation: Operation) {
+        self.store.operate(&self.account, operation).await.unwrap();
+    }
+
+    /// The balance of a pool's first grant, once no hold is open any more.
+    pub async fn settled(&self, pool: &str) -> Balance {
+        self.quiet().await;
+        self.balance(pool).await
+    }
+
+    pub async fn balance(&self, pool: &str) -> Balance {
+        self.book().await.pools.get(pool).map(|pool| pool.grants[0].balance).unwrap()
+    }
+
+    /// Waits until no hold is open.
+    pub async fn quiet(&self) {
+        let begun = std::time::Instant::now();
+        loop {
+            let book = self.book().await;
+            if book.holds.values().all(|hold| hold.state != HoldState::Open) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "holds stay open: {:?}", book.holds);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// What the simulator charged for a model.
+    pub async fn charged(&self, model: &str) -> u64 {
+        let ledger = super::wire::get_json(&format!("{}/ledger", self.simulator.origin())).await;
+        ledger["models"][model]["charged"].as_u64().unwrap_or(0)
+    }
+
+    /// How many requests have reached the simulator's dialect.
+    pub async fn received(&self) -> u64 {
+        let requests = super::wire::get_json(&format!("{}/requests?last=64", self.simulator.origin())).await;
+        requests["received"].as_u64().unwrap()
+    }
+
+    /// The body of the last request that reached the simulator, as it came.
+    pub async fn last_request(&self) -> serde_json::Value {
+        let requests = super::wire::get_json(&format!("{}/requests?last=1", self.simulator.origin())).await;
+        requests["requests"][0].clone()
+    }
+
+    pub async fn behave(&self, rule: serde_json::Value) {
+        let url = format!("{}/behave", self.simulator.origin());
+        let (status, _, body) = super::wire::post(&url, &[], rule.to_string().into_bytes()).await;
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    }
+}
+
+fn sim_model(model: &Model) -> SimModel {
+    let mut sim = SimModel::new(model.code.as_str());
+    if let Some(bounds) = &model.bounds {
+        sim.window = bounds.window;
+        sim.max_output = bounds.max_output;
+        sim.max_thinking = bounds.max_thinking;
+        sim.thinks_by_default = matches!(bounds.thinking, Thinking::On | Thinking::Always);
+    }
+    sim
+}
+
+async fn fill(store: &MemoryStore, plan: &Plan, pepper: &Pepper, now: Timestamp) -> AccountId {
+    let account = AccountId::from("default");
+    let new = NewAccount { account: account.clone(), site: "test".into(), state: plan.state, never_pay: false };
+    store.open_account(new).await.unwrap();
+    let key = Key {
+        id: KeyId::from("key-1"),
+        name: "test".into(),
+        state: KeyState::Active,
+        models: Default::default(),
+        workspace: None,
+        last4: "0001".into(),
+        created: now,
+    };
+    store.add_key(&account, key, pepper.digest(KEY)).await.unwrap();
+    for (pool, amount) in &plan.grants {
+        let spent = if *amount == 0 { 1 } else { 0 };
+        let grant = Operation::AddGrant {
+            pool: pool.as_str().into(),
+            side: Side::Both,
+            unit: Unit::Tokens,
+            amount: amount + spent,
+            spent: 0,
+            start: Timestamp(0),
+            end: None,
+        };
+        store.operate(&account, grant).await.unwrap();
+        let on = Operation::SetSwitch {
+            pool: pool.as_str().into(),
+            on: plan.free_quota_only,
+            rule: SwitchOff::AnyTime,
+            default_on: false,
+        };
+        store.operate(&account, on).await.unwrap();
+        if spent > 0 {
+            let pool = pool.as_str().into();
+            let grant = gratis::ledger::GrantId(store.book(&account).await.unwrap().next_grant - 1);
+            store.operate(&account, Operation::Sync { pool, grant, remaining: 0, raise: false }).await.unwrap();
+        }
+    }
+    account
+}
+
+pub fn site() -> Site {
+    Site {
+        name: "test".into(),
+        title: "Test".into(),
+        time_zone: "UTC".into(),
+        regions: Vec::new(),
+        validity_days: 90,
+        switch_default_on: false,
+        switch_off: SwitchOff::AnyTime,
+        overrun: Overrun::Never,
+        overdue_grace_days: 0,
+        unverified_is_free_only: true,
+    }
+}
+
+fn server_settings() -> gratis::server::Settings {
+    gratis::server::Settings {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        certificates: None,
+        tls_timeout: Duration::from_secs(5),
+        limits: Limits {
+            header_timeout: Duration::from_secs(10),
+            first_byte_timeout: Duration::from_secs(10),
+            max_headers: 100,
+            max_header_bytes: 65_536,
+            max_streams: 100,
+        },
+        max_connections: 10_000,
+    }
+}
