@@ -34,9 +34,10 @@ impl ReplyBody {
         Self(Kind::Plain(body))
     }
 
-    pub(super) fn metered(body: Incoming, meter: Meter) -> Self {
-        let length = body.size_hint().exact();
-        let body = MeteredBody { body: Some(body), meter: Some(meter), tail: None, over: None, length };
+    /// `whole`: nothing will be taken out, so that the length is the upstream's.
+    pub(super) fn metered(body: Incoming, meter: Meter, whole: bool) -> Self {
+        let length = body.size_hint().exact().filter(|_| whole);
+        let body = MeteredBody { body: Some(body), meter: Some(meter), tail: None, over: None, flushed: false, length };
         Self(Kind::Metered(Box::new(body)))
     }
 }
@@ -77,6 +78,8 @@ struct MeteredBody {
     tail: Option<Tail>,
     /// What comes after the last bytes: nothing, or the upstream's failure.
     over: Option<Option<hyper::Error>>,
+    /// Whether the server had a turn to write everything before a failure.
+    flushed: bool,
     /// The whole length, where nothing is taken out.
     length: Option<u64>,
 }
@@ -109,6 +112,12 @@ impl MeteredBody {
                 }
             }
             if let Some(over) = &mut self.over {
+                if over.is_some() && !self.flushed {
+                    // A failure makes the server drop what it has not written yet; this turn lets it write first.
+                    self.flushed = true;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 return Poll::Ready(over.take().map(Err));
             }
             let Some(body) = &mut self.body else { return Poll::Ready(None) };

@@ -87,5 +87,5 @@ fn reply(response: Response<Incoming>, call: Call, told: HeaderMap) -> Response<
         head.headers.remove(http::header::LOCATION);
     }
     head.headers.extend(told);
-    Response::from_parts(head, ReplyBody::metered(body, meter))
+    Response::from_parts(head, ReplyBody::metered(body, meter, !taken_out))
 }

@@ -11,3 +11,4 @@ mod dialects_splice;
 mod dialects_stream;
 mod request_path;
 mod support;
+mod vectors;

@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
 pub mod memory;
+pub mod vectors;
 pub mod wire;
 pub mod world;

@@ -109,6 +109,17 @@ pub fn model(code: &str, window: u64, max_output: u64) -> Model {
     }
 }
 
+/// A model that thinks unless it is told not to, and whose thinking a budget bounds.
+pub fn thinking_model(code: &str, window: u64, max_output: u64, max_thinking: u64) -> Model {
+    let mut model = model(code, window, max_output);
+    if let Some(bounds) = &mut model.bounds {
+        bounds.max_thinking = max_thinking;
+        bounds.thinking = Thinking::On;
+        bounds.thinking_budget = true;
+    }
+    model
+}
+
 pub struct World {
     pub origin: String,
     pub store: Arc<MemoryStore>,
@@ -206,6 +217,15 @@ impl World {
         }
     }
 
+    /// Waits until nothing runs in the background but the settlement worker and the listener.
+    pub async fn quiet_tasks(&self) {
+        let begun = std::time::Instant::now();
+        while self.proxy.tasks().len() > 2 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "background work does not end");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// What the simulator charged for a model.
     pub async fn charged(&self, model: &str) -> u64 {
         let ledger = super::wire::get_json(&format!("{}/ledger", self.simulator.origin())).await;
@@ -215,7 +235,7 @@ impl World {
     /// How many requests have reached the simulator's dialect.
     pub async fn received(&self) -> u64 {
         let requests = super::wire::get_json(&format!("{}/requests?last=64", self.simulator.origin())).await;
-        requests["received"].as_u64().unwrap()
+        requests["count"].as_u64().unwrap()
     }
 
     /// The body of the last request that reached the simulator, as it came.
