@@ -9,6 +9,7 @@ mod dialects_reply;
 mod dialects_route;
 mod dialects_splice;
 mod dialects_stream;
+mod ends;
 mod request_path;
 mod support;
 mod vectors;

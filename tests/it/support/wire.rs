@@ -55,7 +55,7 @@ pub async fn raw(origin: &str, bytes: &[u8], most: usize) -> Vec<u8> {
     stream.write_all(bytes).await.unwrap();
     let mut got = Vec::new();
     while got.len() < most {
-        let mut buffer = vec![0; most - got.len()];
+        let mut buffer = vec![0; (most - got.len()).min(65_536)];
         match stream.read(&mut buffer).await {
             Ok(0) | Err(_) => break,
             Ok(n) => got.extend_from_slice(&buffer[..n]),
