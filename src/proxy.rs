@@ -26,5 +26,5 @@ pub use handler::Proxy;
 pub use layers::service;
 pub use metered_body::ReplyBody;
 pub use rejection::{Rejection, UpstreamTrouble};
-pub use settings::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, UpstreamSettings};
+pub use settings::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, UpstreamSettings, Upstreams};
 pub use upstream::Upstream;

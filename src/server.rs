@@ -2,6 +2,7 @@
 
 mod connection;
 mod listener;
+mod stall;
 mod tls;
 
 pub use connection::Limits;

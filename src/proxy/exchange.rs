@@ -19,12 +19,13 @@ use super::handler::ProxyParts;
 use super::record::Record;
 use super::settings::Shared;
 use super::settlement::Settled;
-use super::upstream::UpstreamFailure;
+use super::upstream::{Upstream, UpstreamFailure};
 
 /// An admitted call: the duty to resolve its hold, with everything that this needs. Dropped, it is presumed at its hold.
 pub(super) struct Call {
     pub(super) parts: Arc<ProxyParts>,
     pub(super) shared: Arc<Shared>,
+    pub(super) upstream: Arc<Upstream>,
     pub(super) metering: Metering,
     pub(super) strip_usage: bool,
     pub(super) admission: Option<Admission>,
@@ -56,7 +57,7 @@ impl Call {
 
     /// Nothing went out: nothing was used.
     pub(super) fn not_sent(mut self) -> Record {
-        self.shared.upstream.breaker.not_sent();
+        self.upstream.breaker.not_sent();
         self.resolve(Resolution::Release);
         self.record
     }
@@ -84,7 +85,7 @@ impl Call {
     fn presume(&mut self, seen: Option<Usage>) -> Settled {
         let quota = &self.shared.settings.quota;
         let now = self.parts.clock.now();
-        let upstream = &self.shared.upstream;
+        let upstream = &self.upstream;
         if upstream.breaker.unreadable(now, quota.presumed_breaker, quota.breaker_pause) {
             tracing::error!(
                 upstream = upstream.name(),
@@ -184,13 +185,13 @@ impl Meter {
         self.signal(&finding);
         self.call.record.finding(&finding);
         if finding.only_error && finding.complete {
-            self.call.shared.upstream.breaker.readable();
+            self.call.upstream.breaker.readable();
             return self.call.resolve(Resolution::Release);
         }
         match finding.reading {
             // A figure in a reply that is an error all the same is not trusted to be the whole of it.
             Reading::Exact(usage) if self.status.is_success() => {
-                self.call.shared.upstream.breaker.readable();
+                self.call.upstream.breaker.readable();
                 self.call.resolve(Resolution::Settle(usage))
             }
             Reading::Exact(usage) | Reading::AtLeast(usage) => self.call.presume(Some(usage)),
@@ -204,7 +205,7 @@ impl Meter {
         match error.signal {
             UpstreamSignal::FreeTierOnly => self.call.close_pool(),
             UpstreamSignal::Arrearage => {
-                let upstream = &self.call.shared.upstream;
+                let upstream = &self.call.upstream;
                 tracing::error!(
                     upstream = upstream.name(),
                     code = error.code,

@@ -20,7 +20,7 @@ pub(super) async fn free(
     head: &Parts,
     record: &mut Record,
 ) -> Result<Response<ReplyBody>, Rejection> {
-    let upstream = &shared.upstream;
+    let upstream = &shared.upstreams.default;
     let to_upstream = headers::to_upstream(&head.headers, upstream.authorization(), false);
     let sent = upstream.send(head.method.clone(), &route.upstream_path, to_upstream, Bytes::new());
     let Ok(waiting) = sent else { return Err(Rejection::Upstream(UpstreamTrouble::Unreachable)) };

@@ -29,6 +29,7 @@ use super::rejection::{Rejection, UpstreamTrouble};
 use super::send::{self, Ready};
 use super::settings::Shared;
 use super::settlement::SettlementQueue;
+use super::upstream::Upstream;
 use super::{forward, headers};
 
 /// What every request needs and a reload does not replace.
@@ -161,10 +162,11 @@ impl Proxy {
         record.stream = facts.stream;
         record.metrics = Arc::clone(self.parts.metrics.model(&facts.model));
         let call_bound = bounds_of(&facts, model, shared)?;
-        self.check_upstream(shared)?;
+        let upstream = Arc::clone(shared.upstreams.of(&model.code));
+        self.check_upstream(&upstream)?;
         let admitted = self.admit(shared, &caller, &facts, model, &call_bound, record.id).await;
         let (admission, overrun) = admitted.inspect_err(|_| {
-            shared.upstream.breaker.not_sent();
+            upstream.breaker.not_sent();
             record.metrics.refused.inc();
         })?;
         record.metrics.admitted.inc();
@@ -183,11 +185,12 @@ impl Proxy {
             body,
             told,
             admission,
+            upstream,
         })))
     }
 
-    fn check_upstream(&self, shared: &Shared) -> Result<(), Rejection> {
-        shared.upstream.breaker.check(self.parts.clock.now()).map_err(|paused| match paused {
+    fn check_upstream(&self, upstream: &Upstream) -> Result<(), Rejection> {
+        upstream.breaker.check(self.parts.clock.now()).map_err(|paused| match paused {
             Paused::Unreadable => Rejection::Upstream(UpstreamTrouble::Paused),
             Paused::Overdue => Rejection::Upstream(UpstreamTrouble::Overdue),
         })

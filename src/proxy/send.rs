@@ -17,7 +17,7 @@ use super::metered_body::ReplyBody;
 use super::record::Record;
 use super::rejection::{Rejection, UpstreamTrouble};
 use super::settings::Shared;
-use super::upstream::UpstreamFailure;
+use super::upstream::{Upstream, UpstreamFailure};
 
 /// An admitted call, ready to be sent.
 pub(super) struct Ready {
@@ -29,6 +29,7 @@ pub(super) struct Ready {
     /// What the client will be told of its admission.
     pub(super) told: HeaderMap,
     pub(super) admission: Admission,
+    pub(super) upstream: Arc<Upstream>,
 }
 
 /// A rejection, and the record where it has not gone on with the call.
@@ -40,15 +41,16 @@ pub(super) async fn send(
     ready: Ready,
     record: Record,
 ) -> Result<Response<ReplyBody>, Failed> {
-    let Ready { route, client, stream, strip_usage, body, told, admission } = ready;
-    let upstream = Arc::clone(&shared.upstream);
+    let Ready { route, client, stream, strip_usage, body, told, admission, upstream } = ready;
     let mut to_upstream = headers::to_upstream(&client, upstream.authorization(), stream);
     headers::json_body(&mut to_upstream);
     drop(client);
     let begun = record.elapsed();
     parts.metrics.admission_seconds.observe(begun.as_secs_f64());
     let metering = route.metering;
-    let call = Call { parts: Arc::clone(parts), shared, metering, strip_usage, admission: Some(admission), record };
+    let admission = Some(admission);
+    let served_by = Arc::clone(&upstream);
+    let call = Call { parts: Arc::clone(parts), shared, upstream: served_by, metering, strip_usage, admission, record };
     let Ok(head) = upstream.send(Method::POST, &route.upstream_path, to_upstream, body) else {
         return Err((Rejection::Upstream(UpstreamTrouble::Unreachable), Some(call.not_sent())));
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalogue::{Catalogue, Site};
-use crate::ledger::Overrun;
+use crate::ledger::{ModelCode, Overrun};
 
 use super::upstream::Upstream;
 
@@ -117,6 +117,23 @@ pub struct Shared {
     pub catalogue: Arc<Catalogue>,
     /// The sites by name.
     pub sites: HashMap<String, Arc<Site>>,
-    /// The upstream that serves every model.
-    pub upstream: Arc<Upstream>,
+    /// Where calls go.
+    pub upstreams: Upstreams,
+}
+
+/// Which upstream serves which model.
+#[derive(Clone)]
+pub struct Upstreams {
+    /// Serves what no other does.
+    pub default: Arc<Upstream>,
+    /// Models that have an upstream of their own.
+    pub by_model: HashMap<ModelCode, Arc<Upstream>>,
+}
+
+impl Upstreams {
+    /// The upstream of a model.
+    #[must_use]
+    pub fn of(&self, model: &ModelCode) -> &Arc<Upstream> {
+        self.by_model.get(model).unwrap_or(&self.default)
+    }
 }

@@ -13,13 +13,17 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
+use super::stall::WriteLimit;
+
 /// What a client may take of one connection.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// How long the head of a request may take, from the end of the request before it.
+    /// How long the head of a request may take, from the end of the request before it: also how long a connection idles.
     pub header_timeout: Duration,
     /// How long a new connection may stay silent.
     pub first_byte_timeout: Duration,
+    /// How long a client may leave what is sent to it unread.
+    pub write_timeout: Duration,
     /// Headers of one request.
     pub max_headers: usize,
     /// Bytes of one request's head.
@@ -51,6 +55,7 @@ pub(super) fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
 /// Serves the connection until it ends; once `watcher` says so, after the requests in progress.
 pub(super) async fn serve<I, S, B>(
     io: I,
+    limits: &Limits,
     builder: &auto::Builder<TokioExecutor>,
     service: S,
     watcher: Watcher,
@@ -63,6 +68,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let connection = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+    let connection = builder
+        .serve_connection(TokioIo::new(WriteLimit::new(io, limits.write_timeout)), TowerToHyperService::new(service));
     watcher.watch(connection.into_owned()).await
 }

@@ -145,15 +145,16 @@ impl Door {
     {
         // Without this, small writes wait for the peer's acknowledgement; a socket that refuses it is about to fail anyway.
         let _ = stream.set_nodelay(true);
+        let limits = &self.settings.limits;
         // hyper's automatic choice of the protocol has no time limit of its own for the first byte (FAULTS F-ACC-1).
-        let first = tokio::time::timeout(self.settings.limits.first_byte_timeout, stream.readable()).await;
+        let first = tokio::time::timeout(limits.first_byte_timeout, stream.readable()).await;
         if !matches!(first, Ok(Ok(()))) {
             return;
         }
         let result = match &self.acceptor {
-            None => connection::serve(stream, &self.builder, service, watcher).await,
+            None => connection::serve(stream, limits, &self.builder, service, watcher).await,
             Some(acceptor) => match tokio::time::timeout(self.settings.tls_timeout, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => connection::serve(stream, &self.builder, service, watcher).await,
+                Ok(Ok(stream)) => connection::serve(stream, limits, &self.builder, service, watcher).await,
                 Ok(Err(error)) => {
                     tracing::debug!(error = %error, "a TLS handshake failed");
                     return;

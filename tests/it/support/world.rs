@@ -13,7 +13,7 @@ use gratis::ledger::{
     Timestamp, Unit,
 };
 use gratis::proxy::{
-    ClampPolicy, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, service,
+    ClampPolicy, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams, service,
 };
 use gratis::server::{Limits, listen};
 use gratis::simulator::{self, SimModel};
@@ -169,7 +169,7 @@ impl World {
             },
             catalogue: Arc::new(Catalogue::new(plan.models)),
             sites: HashMap::from([("test".to_owned(), Arc::new(site()))]),
-            upstream: Arc::new(upstream.unwrap()),
+            upstreams: Upstreams { default: Arc::new(upstream.unwrap()), by_model: HashMap::new() },
         };
         let shared = Arc::new(ArcSwap::from_pointee(shared));
         let (proxy, worker) =
@@ -327,6 +327,7 @@ fn server_settings() -> gratis::server::Settings {
         limits: Limits {
             header_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(60),
             max_headers: 100,
             max_header_bytes: 65_536,
             max_streams: 100,
