@@ -5,6 +5,7 @@ mod verdict;
 use std::time::Duration;
 
 use gratis::load::{self, LoadError, Progress, Report};
+use gratis::simulator;
 use serde_json::{Value, json};
 
 use crate::simulator::Bench;
@@ -62,6 +63,21 @@ async fn aborted_calls_are_neither_completed_nor_errors() {
     assert!(report.aborted > 0 && report.completed > 0, "{report:?}");
     assert_eq!(report.completed + report.aborted, 60, "{:?}", report.errors);
     assert!(bench.charged().await.0 >= report.completed);
+}
+
+#[tokio::test]
+async fn latency_counts_what_the_server_takes() {
+    let delays = simulator::Settings { first_delay: Duration::from_millis(30), ..simulator::Settings::default() };
+    let bench = Bench::new(delays).await;
+    let report = run(load::Settings { requests: Some(8), stream_share: 1.0, ..settings(&bench) }).await;
+    for times in [report.latency_ms, report.first_chunk_ms] {
+        assert!(times.p50 >= 29.9 && times.max >= times.p50, "{times:?}");
+    }
+
+    // Open loop: one caller for ten calls that are all planned at once; the last has waited for nine others.
+    let planned = load::Settings { requests: Some(10), concurrency: 1, rate: Some(1e6), ..settings(&bench) };
+    let report = run(planned).await;
+    assert!(report.latency_ms.max >= 299.0, "counted from the plan: {:?}", report.latency_ms);
 }
 
 #[tokio::test]

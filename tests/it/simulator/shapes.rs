@@ -133,6 +133,13 @@ async fn max_tokens_bounds_the_answer_and_thinking_budget_the_thinking() {
     assert_eq!(body["usage"]["completion_tokens_details"], json!({"reasoning_tokens": 300, "text_tokens": 316}));
     assert!(!body["choices"][0]["message"]["reasoning_content"].as_str().unwrap().is_empty());
 
+    for (wanted, finish) in [(16, "stop"), (17, "length")] {
+        let text = format!("[[sim:answer={wanted}]]");
+        let (_, body) = json_of(bench.chat(&text, json!({"max_tokens": 16})).await).await;
+        assert_eq!(body["usage"]["completion_tokens"], 16);
+        assert_eq!(body["choices"][0]["finish_reason"], finish);
+    }
+
     let asked = json!({"max_completion_tokens": 5, "max_tokens": 9, "enable_thinking": true, "thinking_budget": 7,
         "stream": true, "stream_options": {"include_usage": true}});
     let events = events_of(bench.chat("[[sim:answer=500,thinking=300]]", asked).await).await;
