@@ -158,7 +158,7 @@ pub async fn run(settings: Settings, mut progress: impl FnMut(Progress)) -> Resu
     let watch = watch::Watch::new(&settings)?;
     let before = watch.baseline().await?;
     let tally = fleet::drive(&settings, &mut progress).await?;
-    let after = watch.settled(&mut progress).await;
+    let after = watch.settled(before.as_ref(), &mut progress).await;
     Ok(report::make(&settings, &tally, before, after))
 }
 

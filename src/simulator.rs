@@ -49,6 +49,9 @@
 //! | `gzip-stream` | the stream is gzip-compressed | full |
 //! | `slow-drip` | eight bytes at a time | full |
 //!
+//! "Half of the reply" of a plain call is half of its bytes; there `error-mid-stream` is the same as `cut`, and a mode
+//! about frames (`crlf`, `comments`, `no-space`, `double-done`, `gzip-stream`) changes nothing.
+//!
 //! A mode applies to a share of the calls by `POST /behave {"mode": "cut", "share": 0.1, "model": "qwen-max"}`, and
 //! to one call by `[[sim:cut]]` in its last user message. `[[sim:answer=12]]` and `[[sim:thinking=3]]` fix what the
 //! call wants to produce (its bounds still hold), `[[sim:tool]]` asks for a tool call.

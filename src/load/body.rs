@@ -24,10 +24,10 @@ pub(super) struct Order {
     pub(super) abort: Option<Abort>,
 }
 
-/// The longest wait of a client that goes away before the head, in milliseconds.
-const SOON: u64 = 20;
-/// The most pieces that a client which goes away reads.
-const PIECES: u64 = 40;
+/// The longest wait of a client that goes away before the head, as a power of two of milliseconds.
+const SOON: u32 = 4;
+/// The most pieces that a client which goes away reads, as a power of two.
+const PIECES: u32 = 5;
 
 const WORDS: &[&str] = &["quota", "river", "ledger", "please", "count", "tokens", "水", "到", "渠", "成", "é", "why"];
 
@@ -63,10 +63,16 @@ pub(super) fn order(settings: &Settings, number: u64) -> Order {
 fn abort(stream: bool, rng: &mut StdRng) -> Abort {
     // A plain reply is one or two pieces: there is little else to interrupt than the wait for it.
     if !stream || rng.random_bool(0.25) {
-        Abort::BeforeHead(rng.random_range(0..=SOON))
+        Abort::BeforeHead(early(SOON, rng))
     } else {
-        Abort::AfterPieces(rng.random_range(0..=PIECES))
+        Abort::AfterPieces(early(PIECES, rng))
     }
+}
+
+/// Every order of magnitude as likely as the others: a fast server has answered in full when an even choice comes.
+fn early(most: u32, rng: &mut StdRng) -> u64 {
+    let power = rng.random_range(0..=most);
+    rng.random_range(0..=1_u64 << power)
 }
 
 fn prompt(most: usize, rng: &mut StdRng) -> String {

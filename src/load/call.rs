@@ -183,6 +183,7 @@ const IO_WORDS: &[(io::ErrorKind, &str)] = &[
     (io::ErrorKind::ConnectionReset, "connection reset"),
     (io::ErrorKind::BrokenPipe, "broken pipe"),
     (io::ErrorKind::TimedOut, "connecting timed out"),
+    (io::ErrorKind::UnexpectedEof, "connection closed early"),
     (io::ErrorKind::AddrNotAvailable, "no local port is free"),
 ];
 
@@ -191,10 +192,10 @@ pub(super) fn in_words(error: &(dyn Error + 'static)) -> &'static str {
     let mut next = Some(error);
     let mut word = "connection failed";
     while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            if let Some((_, word)) = IO_WORDS.iter().find(|(kind, _)| *kind == error.kind()) {
-                return word;
-            }
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && let Some((_, word)) = IO_WORDS.iter().find(|(kind, _)| *kind == error.kind())
+        {
+            return word;
         }
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
             if error.is_incomplete_message() {

@@ -12,6 +12,9 @@ const MAX_KINDS: usize = 64;
 /// What is counted when there are more.
 const OTHER: &str = "other errors";
 
+/// The longest time that is told apart, in microseconds: one hour. What takes longer counts as this.
+const LONGEST: u64 = 3_600_000_000;
+
 /// What was counted so far.
 #[derive(Debug)]
 pub(super) struct Tally {
@@ -39,8 +42,9 @@ impl Tally {
             aborted: 0,
             errors: BTreeMap::new(),
             reported: 0,
-            latency: Histogram::new(3).ok()?,
-            first_chunk: Histogram::new(3).ok()?,
+            // Without a maximum of its own the histogram would saturate at two microseconds.
+            latency: Histogram::new_with_max(LONGEST, 3).ok()?,
+            first_chunk: Histogram::new_with_max(LONGEST, 3).ok()?,
             elapsed: Duration::ZERO,
         })
     }

@@ -63,14 +63,17 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    fn held(&self) -> u64 {
-        self.balances.balances.iter().map(|row| row.held).sum()
+    /// Tokens held of these models. Other models and units may have traffic of their own.
+    fn held(&self, models: &[String]) -> u64 {
+        let ours = self.balances.balances.iter().filter(|row| models.iter().any(|model| row.is_of(model)));
+        ours.map(|row| row.held).sum()
     }
 }
 
 /// Looks at both ledgers, if the settings name them.
 pub(super) struct Watch {
     askers: Option<(Asker, Asker)>,
+    models: Vec<String>,
     lease: Duration,
 }
 
@@ -84,7 +87,7 @@ impl Watch {
             )),
             (None, _) | (_, None) => None,
         };
-        Ok(Self { askers, lease: settings.lease })
+        Ok(Self { askers, models: settings.models.clone(), lease: settings.lease })
     }
 
     /// Where things stand before the run.
@@ -97,18 +100,23 @@ impl Watch {
 
     /// Reads until nothing is held and two readings agree, or until one lease has passed since now. The oracle is
     /// read after the balances: a charge that came between the two shows as a difference and is read again.
-    pub(super) async fn settled(&self, progress: &mut impl FnMut(Progress)) -> Result<Option<Reading>, String> {
+    pub(super) async fn settled(
+        &self,
+        before: Option<&Reading>,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<Option<Reading>, String> {
         let Some((oracle, admin)) = &self.askers else { return Ok(None) };
         let start = Instant::now();
         let mut last: Option<Reading> = None;
-        let mut limit = self.lease + GRACE;
+        let told = before.and_then(|reading| reading.balances.lease_ms).map(Duration::from_millis);
+        let mut limit = told.unwrap_or(self.lease).saturating_add(GRACE);
         loop {
             let reading = read(oracle, admin).await;
             if let Some(lease) = reading.as_ref().ok().and_then(|reading| reading.balances.lease_ms) {
-                limit = Duration::from_millis(lease) + GRACE;
+                limit = Duration::from_millis(lease).saturating_add(GRACE);
             }
             let elapsed = start.elapsed();
-            let held = reading.as_ref().ok().map(Reading::held);
+            let held = reading.as_ref().ok().map(|reading| reading.held(&self.models));
             progress(Progress::Settling { elapsed, held, limit });
             let quiet = held == Some(0) && reading.as_ref().ok() == last.as_ref();
             if quiet || elapsed > limit {

@@ -34,7 +34,10 @@ enum Decided {
 pub(super) async fn answer(state: &State, fate: &Fate, headers: &HeaderMap, body: &Bytes) -> Result<Answer, io::Error> {
     let arrived = now();
     let (decided, model, mut rng) = decide_and_charge(state, headers, body);
-    tokio::time::sleep(state.settings.first_delay).await;
+    // A timer of zero would still wait for the next tick, a millisecond.
+    if !state.settings.first_delay.is_zero() {
+        tokio::time::sleep(state.settings.first_delay).await;
+    }
     let head = Head {
         id: format!("chatcmpl-{}", render::uuid(&mut rng)),
         request_id: render::uuid(&mut rng),

@@ -1,6 +1,6 @@
 //! The ways in which a call can be made to go wrong, and their names.
 
-/// One way to misbehave. What each does and what it charges: the table of [`crate::simulator`].
+/// One way to misbehave. What each does and what it charges: the table in the documentation of this room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "every variant is a row of the table in the room's documentation")]
 pub enum Mode {

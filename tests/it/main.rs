@@ -1,4 +1,5 @@
 //! The integration tests: one binary.
+#![cfg(test)]
 #![allow(unreachable_pub, reason = "the modules of one binary share what they need")]
 
 mod dialects;
@@ -10,6 +11,8 @@ mod dialects_route;
 mod dialects_splice;
 mod dialects_stream;
 mod ends;
+mod load;
 mod request_path;
+mod simulator;
 mod support;
 mod vectors;
