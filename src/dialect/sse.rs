@@ -327,15 +327,21 @@ fn plain_event(bytes: &[u8]) -> Option<usize> {
     Some(b"data:".len() + payload.len() + line_ends)
 }
 
-/// Whether a member called `usage` may have a value other than `null`, at any depth.
+/// Whether a member called `usage` may have a value, at any depth: whatever is not plainly `null` may be one.
 fn has_usage(text: &[u8]) -> bool {
     let mut rest = text;
     while let Some(at) = USAGE.find(rest) {
         rest = rest.get(at + USAGE.needle().len()..).unwrap_or_default();
-        let value = rest.trim_ascii_start().strip_prefix(b":").unwrap_or_default().trim_ascii_start();
-        if value.first().is_some_and(|first| *first != b'n') {
+        if !begins_with_null(rest) {
             return true;
         }
     }
     false
+}
+
+/// Whether what follows a key is `null` and then the next member or the end of the object.
+fn begins_with_null(text: &[u8]) -> bool {
+    let value = text.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+    let behind = value.and_then(|value| value.strip_prefix(b"null")).map(<[u8]>::trim_ascii_start);
+    behind.and_then(<[u8]>::first).is_some_and(|byte| matches!(byte, b',' | b'}'))
 }

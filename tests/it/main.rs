@@ -1,4 +1,6 @@
 //! The integration tests: one binary.
+#![cfg(test)]
+
 mod dialects;
 mod dialects_facts;
 mod dialects_input;
