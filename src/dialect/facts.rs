@@ -8,7 +8,9 @@ mod bound;
 mod message;
 mod names;
 mod skim;
+mod stream_options;
 mod tools;
+mod values;
 
 use std::ops::Range;
 

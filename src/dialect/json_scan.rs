@@ -219,7 +219,10 @@ impl JsonScan {
                 if self.field == Some(Field::Choices) && self.choices != Choices::Filled {
                     self.choices = if byte == b'[' { Choices::Open } else { Choices::Filled };
                 }
-                self.keep(&[byte]);
+                // Between a key and its colon nothing else belongs; it must not become a part of the key.
+                if !self.at_key {
+                    self.keep(&[byte]);
+                }
                 self.string = byte == b'"';
                 self.depth += u32::from(matches!(byte, b'{' | b'['));
             }

@@ -6,16 +6,16 @@
 //! that may still become it.
 
 mod line;
+mod plain;
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::memchr2;
-use memchr::memmem::Finder;
 use smallvec::SmallVec;
 
 use self::line::{Head, Step};
+use self::plain::plain_event;
 use super::Seen;
 use super::finding::Tally;
 use super::json_scan::{Choices, JsonScan, Progress};
@@ -304,38 +304,4 @@ impl Sse {
 /// A part of a slice, as far as it has it.
 fn slice(bytes: &[u8], start: usize, end: usize) -> &[u8] {
     bytes.get(start..end.min(bytes.len())).unwrap_or_default()
-}
-
-static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage\""));
-static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
-
-/// The length of the event at the start of `bytes`, where it is one data line with its blank line and neither the end
-/// mark nor a usage nor an error can be in it.
-fn plain_event(bytes: &[u8]) -> Option<usize> {
-    let payload = bytes.strip_prefix(b"data:")?;
-    let end = memchr2(b'\n', b'\r', payload)?;
-    let (payload, rest) = payload.split_at_checked(end)?;
-    let line_ends = match rest {
-        [b'\n', b'\n', ..] => 2,
-        [b'\r', b'\n', b'\r', b'\n', ..] => 4,
-        _ => return None,
-    };
-    let text = payload.strip_prefix(b" ").unwrap_or(payload);
-    if text.is_empty() || text.starts_with(b"[DONE]") || ERROR.find(text).is_some() || has_usage(text) {
-        return None;
-    }
-    Some(b"data:".len() + payload.len() + line_ends)
-}
-
-/// Whether a member called `usage` may have a value other than `null`, at any depth.
-fn has_usage(text: &[u8]) -> bool {
-    let mut rest = text;
-    while let Some(at) = USAGE.find(rest) {
-        rest = rest.get(at + USAGE.needle().len()..).unwrap_or_default();
-        let value = rest.trim_ascii_start().strip_prefix(b":").unwrap_or_default().trim_ascii_start();
-        if value.first().is_some_and(|first| *first != b'n') {
-            return true;
-        }
-    }
-    false
 }

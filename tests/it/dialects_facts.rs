@@ -242,7 +242,7 @@ proptest! {
     fn it_agrees_with_a_full_parse(
         model in "[ -~]{1,40}", stream: bool, n in 1..9_u32, max in 1..100_000_u64, other in json(), first: bool,
     ) {
-        let mut members = vec![
+        let mut members = [
             format!("\"model\" : {}", serde_json::json!(model)),
             format!("\"stream\":{stream}"),
             format!("\"n\":{n}"),

@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use super::message::Messages;
 use super::names::{self, Known, Role};
 use super::skim::{Skim, TOO_DEEP, Text, is_sound};
-use super::{Facts, MAX_COUNT, MAX_DEPTH, MAX_MODEL, MAX_TOOL_DEPTH, MAX_UNKNOWN, Options, Switch, bound, tools};
+use super::values::{count, model, switch};
+use super::{Facts, MAX_DEPTH, MAX_TOOL_DEPTH, MAX_UNKNOWN, Options, Switch, bound, stream_options, tools};
 use crate::dialect::error::DialectError;
 
 /// Reads a whole body.
@@ -234,11 +235,9 @@ impl<'de> Reader<'de> {
             self.facts.spans.options = Options::Null(span);
             return Ok(());
         }
-        let mut found = StreamOptions::default();
-        let mut json = serde_json::Deserializer::from_str(text);
-        if (&mut found).deserialize(&mut json).is_err() || found.ambiguous {
+        let Some(found) = stream_options::read(raw) else {
             return Err(DialectError::parameter(name, "must be an object with `include_usage` at most once"));
-        }
+        };
         self.facts.spans.options = match found.include_usage {
             None => Options::Silent { at: span.start + 1, empty: !found.any },
             Some(raw) => {
@@ -298,73 +297,5 @@ impl<'de> Reader<'de> {
 
     fn has(&self, name: &str) -> bool {
         names::known(name).is_some_and(|known| self.seen & (1 << known.index) != 0)
-    }
-}
-
-/// A model code.
-fn model(raw: &RawValue) -> Result<String, DialectError> {
-    if raw.get() == "null" {
-        return Ok(String::new());
-    }
-    let text: Option<String> = serde_json::from_str(raw.get()).ok();
-    text.filter(|model| (1..=MAX_MODEL).contains(&model.len()))
-        .ok_or_else(|| DialectError::parameter("model", "must be a string of 1 to 128 bytes"))
-}
-
-/// A whole number from 1 to 2^31, written as nothing but digits; `null` is as if it were absent.
-fn count(name: &str, raw: &RawValue) -> Result<Option<u64>, DialectError> {
-    let text = raw.get();
-    if text == "null" {
-        return Ok(None);
-    }
-    let digits = text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit());
-    let number = text.parse().ok().filter(|n| digits && (1..=MAX_COUNT).contains(n));
-    number.map(Some).ok_or_else(|| DialectError::parameter(name, "must be a whole number from 1 to 2147483648"))
-}
-
-/// True or false; `null` is as if it were absent.
-fn switch(name: &str, raw: &RawValue) -> Result<Option<bool>, DialectError> {
-    match raw.get() {
-        "null" => Ok(None),
-        "true" => Ok(Some(true)),
-        "false" => Ok(Some(false)),
-        _ => Err(DialectError::parameter(name, "must be true or false")),
-    }
-}
-
-/// What is inside `stream_options`.
-#[derive(Default)]
-struct StreamOptions<'de> {
-    include_usage: Option<&'de RawValue>,
-    any: bool,
-    ambiguous: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for &mut StreamOptions<'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for &mut StreamOptions<'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(Text)? {
-            self.any = true;
-            if key == "include_usage" {
-                self.ambiguous |= self.include_usage.replace(map.next_value()?).is_some();
-            } else {
-                self.ambiguous |= names::looks_like(&key, "include_usage");
-                map.next_value_seed(Skim { left: MAX_DEPTH - 2 })?;
-            }
-        }
-        Ok(())
     }
 }

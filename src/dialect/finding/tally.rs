@@ -84,10 +84,9 @@ impl Tally {
         self.clean = true;
     }
 
-    /// Notes that the encoding could not be read.
+    /// The encoding could not be read: how much of it came out before that is chance, so nothing of it counts.
     pub(in crate::dialect) fn undecodable(&mut self) {
-        self.flags.undecodable = true;
-        self.other = true;
+        *self = Self { other: true, flags: Flags { undecodable: true, ..Flags::default() }, ..Self::default() };
     }
 
     /// Notes that the usage chunk was taken out.
@@ -114,7 +113,7 @@ impl Tally {
     /// What is known so far.
     pub(in crate::dialect) fn finding(&self) -> Finding {
         let complete = self.marked || self.clean;
-        let doubtful = self.flags.usage_malformed || self.flags.usage_decreased || self.flags.undecodable;
+        let doubtful = self.flags.usage_malformed || self.flags.usage_decreased;
         let whole = self.last || (complete && self.error.is_none());
         let reading = match self.usage {
             None => Reading::None,

@@ -148,10 +148,12 @@ impl Inflate {
     /// The body ended.
     pub(super) fn end(&mut self, clean: bool) {
         let Some(decoder) = &mut self.decoder else { return };
-        if self.begun && !self.failed && decoder.finish().is_err() {
-            self.failed = true;
+        if self.failed {
+            return;
         }
-        decoder.sink().body.end(clean && !self.failed);
+        // A body that lacks its end was read as far as it came, like one that is not encoded.
+        let whole = !self.begun || decoder.finish().is_ok();
+        decoder.sink().body.end(clean && whole);
     }
 
     /// What is known so far.

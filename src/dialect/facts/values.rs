@@ -1,0 +1,37 @@
+//! Values that decide the cost, as strictly as they can be read.
+
+use serde_json::value::RawValue;
+
+use super::{MAX_COUNT, MAX_MODEL};
+use crate::dialect::error::DialectError;
+
+/// A model code.
+pub(super) fn model(raw: &RawValue) -> Result<String, DialectError> {
+    if raw.get() == "null" {
+        return Ok(String::new());
+    }
+    let text: Option<String> = serde_json::from_str(raw.get()).ok();
+    text.filter(|model| (1..=MAX_MODEL).contains(&model.len()))
+        .ok_or_else(|| DialectError::parameter("model", "must be a string of 1 to 128 bytes"))
+}
+
+/// A whole number from 1 to 2^31, written as nothing but digits; `null` is as if it were absent.
+pub(super) fn count(name: &str, raw: &RawValue) -> Result<Option<u64>, DialectError> {
+    let text = raw.get();
+    if text == "null" {
+        return Ok(None);
+    }
+    let digits = text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit());
+    let number = text.parse().ok().filter(|n| digits && (1..=MAX_COUNT).contains(n));
+    number.map(Some).ok_or_else(|| DialectError::parameter(name, "must be a whole number from 1 to 2147483648"))
+}
+
+/// True or false; `null` is as if it were absent.
+pub(super) fn switch(name: &str, raw: &RawValue) -> Result<Option<bool>, DialectError> {
+    match raw.get() {
+        "null" => Ok(None),
+        "true" => Ok(Some(true)),
+        "false" => Ok(Some(false)),
+        _ => Err(DialectError::parameter(name, "must be true or false")),
+    }
+}
