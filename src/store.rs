@@ -3,6 +3,7 @@
 //! A store carries out the commands of [`crate::ledger`] atomically and durably; it adds no rule of its own.
 
 pub mod embedded;
+pub mod keys;
 
 use std::pin::Pin;
 use std::sync::Arc;
