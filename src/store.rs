@@ -3,7 +3,7 @@
 //! A store carries out the commands of [`crate::ledger`] atomically and durably; it adds no rule of its own.
 
 pub mod embedded;
-mod keys;
+pub mod keys;
 
 pub use keys::Pepper;
 

@@ -20,7 +20,6 @@ use gratis::simulator::{self, SimModel};
 use gratis::store::{KeyStore, LedgerStore, NewAccount, Pepper};
 use gratis::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 use super::memory::MemoryStore;
 
@@ -146,7 +145,7 @@ impl World {
         let simulator = simulator::start(simulator).await.unwrap();
         let clock = Clock::system();
         let store = Arc::new(MemoryStore::new(clock.clone()));
-        let pepper = Arc::new(Pepper::new(&Zeroizing::new(vec![7; 32])).unwrap());
+        let pepper = Arc::new(Pepper::from_bytes(&[7; 32]));
         let account = fill(&store, &plan, &pepper, clock.now()).await;
         let upstream = Upstream::new(&UpstreamSettings {
             name: "simulator".into(),
