@@ -27,6 +27,8 @@ const MAX_TOOL_DEPTH: u8 = 32;
 const MAX_MODEL: usize = 128;
 /// The largest number that a bound may be.
 const MAX_COUNT: u64 = 1 << 31;
+/// The longest name of a parameter that we do not know, in bytes.
+const MAX_NAME: usize = 128;
 /// How many top-level parameters a body may have that we do not know.
 const MAX_UNKNOWN: usize = 64;
 

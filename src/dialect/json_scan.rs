@@ -179,7 +179,7 @@ impl JsonScan {
                 }
                 _ if self.depth == 1 => {
                     self.top_level(byte);
-                    if self.string || self.progress == Progress::Closed {
+                    if self.string || self.progress != Progress::Inside {
                         return rest;
                     }
                 }
@@ -215,14 +215,13 @@ impl JsonScan {
                 self.depth = 0;
                 self.progress = Progress::Closed;
             }
+            // Nothing but a string is a key, and nothing but a colon follows it.
+            _ if self.at_key => self.progress = Progress::NotObject,
             _ => {
                 if self.field == Some(Field::Choices) && self.choices != Choices::Filled {
                     self.choices = if byte == b'[' { Choices::Open } else { Choices::Filled };
                 }
-                // Between a key and its colon nothing else belongs; it must not become a part of the key.
-                if !self.at_key {
-                    self.keep(&[byte]);
-                }
+                self.keep(&[byte]);
                 self.string = byte == b'"';
                 self.depth += u32::from(matches!(byte, b'{' | b'['));
             }

@@ -98,6 +98,11 @@ impl Sse {
         self.read(&chunk, &mut plan);
         let length = plan.held + chunk.len();
         let hold = self.hold_from(&plan, length);
+        self.line_at = plan.line.saturating_sub(hold);
+        // Nearly always nothing was held back, is cut, or has to be held back.
+        if plan.held == 0 && plan.cuts.is_empty() && hold == length {
+            return Seen { bytes: chunk, end_at: plan.mark };
+        }
         let seen = self.pass(&chunk, &plan, hold);
         if hold >= plan.held {
             self.held.clear();
@@ -106,7 +111,6 @@ impl Sse {
             drop(self.held.split_to(hold));
             self.held.put_slice(&chunk);
         }
-        self.line_at = plan.line.saturating_sub(hold);
         seen
     }
 

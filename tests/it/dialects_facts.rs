@@ -150,6 +150,7 @@ fn a_parameter_is_given_once_under_its_own_name() {
     let many: Vec<_> = (0..65).map(|i| format!("\"x{i}\":1")).collect();
     assert!(refused(with(&many.join(","))).message.contains("too many"));
     assert!(read(&many[..64].join(",")).is_ok());
+    assert!(refused(with(&format!("\"{}\":1", "_".repeat(129)))).message.contains("too long"));
 }
 
 #[test]

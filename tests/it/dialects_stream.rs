@@ -187,6 +187,7 @@ fn a_usage_that_cannot_be_counted_is_no_usage() {
         r#"{"prompt_tokens":1}"#,
         "{}",
         "[1,2,3]",
+        "[1,2,3,null,null,null]",
         "7",
     ] {
         let finding = with(bad);
@@ -229,9 +230,31 @@ fn a_usage_event_of_any_size_is_found() {
     let long = "x".repeat(3 << 20);
     let stream = format!("data: {{\"t\":\"{long}\",{}\n\n", &USAGE[1..]);
     let cuts: Vec<_> = (1..stream.len()).step_by(10_007).collect();
-    for strip in [false, true] {
-        let (out, _, finding) = watch(stream.as_bytes(), &cuts, strip, true);
+    for (strip, cuts) in [(false, &cuts[..]), (true, &cuts), (true, &[])] {
+        let (out, _, finding) = watch(stream.as_bytes(), cuts, strip, true);
         assert_eq!(exact(&finding), Some((16, 3)));
         assert_eq!(out.len(), stream.len(), "an event above the bound is passed on");
+    }
+}
+
+/// Events that are not what they seem: whatever they are taken for, it is the same at every split.
+#[test]
+fn odd_events_are_never_taken_out_and_read_the_same_at_every_split() {
+    let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":1}"#;
+    for event in [
+        format!("data: {{\"choices\":[],{usage}}}\ndata: [DONE]\n\n"),
+        format!("data: {{\"choices\":[{{}}],\"choices\":[],{usage}}}\n\n"),
+        format!("data: {{\"choices\":{{}},{usage}}}\n\n"),
+        format!("data: [{{\"choices\":[],{usage}}}]\n\n"),
+        "data: {\"choices\":[],\"u\"sage:7}\n\n".to_owned(),
+        "data: {\"choices\":[],\"usage\":nulh,\"x\":1}\n\n".to_owned(),
+        "data: {\"choices\":[],\"usage\"x:{}}\n\n".to_owned(),
+        "data: {\"choices\":[],\"usage\":null,\"error\" :1}\n\n".to_owned(),
+    ] {
+        let whole = watch(event.as_bytes(), &[], true, true);
+        assert_eq!(String::from_utf8_lossy(&whole.0), event);
+        for cut in 0..=event.len() {
+            assert_eq!(watch(event.as_bytes(), &[cut], true, true), whole, "{event} cut at {cut}");
+        }
     }
 }

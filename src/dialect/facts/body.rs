@@ -13,8 +13,11 @@ use super::message::Messages;
 use super::names::{self, Known, Role};
 use super::skim::{Skim, TOO_DEEP, Text, is_sound};
 use super::values::{count, model, switch};
-use super::{Facts, MAX_DEPTH, MAX_TOOL_DEPTH, MAX_UNKNOWN, Options, Switch, bound, stream_options, tools};
+use super::{Facts, MAX_DEPTH, MAX_NAME, MAX_TOOL_DEPTH, MAX_UNKNOWN, Options, Switch, bound, stream_options, tools};
 use crate::dialect::error::DialectError;
+
+/// What is wrong with a value that another parser might read differently.
+const UNSOUND: &str = "is nested too deeply or holds an invalid string or number";
 
 /// Reads a whole body.
 pub(super) fn read(body: &[u8]) -> Result<Facts, DialectError> {
@@ -37,8 +40,8 @@ struct Reader<'de> {
     facts: Facts,
     /// The known parameters that were seen, one bit each.
     seen: u64,
-    /// The unknown ones.
-    unknown: Vec<Cow<'de, str>>,
+    /// The names of the unknown ones.
+    others: Vec<Cow<'de, str>>,
     /// The parameter that is being read.
     at: Option<&'static str>,
     /// An error of ours, which the JSON reader's own error type has no room for.
@@ -80,7 +83,7 @@ impl<'de> Visitor<'de> for &mut Reader<'de> {
                 }
                 None => {
                     let raw: &'de RawValue = map.next_value()?;
-                    self.prompt("(an unknown one)", raw, MAX_DEPTH - 1).map_err(|problem| self.fail(problem))?;
+                    self.unknown(raw).map_err(|problem| self.fail(problem))?;
                 }
             }
             self.at = None;
@@ -98,7 +101,7 @@ impl<'de> Reader<'de> {
             body,
             facts,
             seen: 0,
-            unknown: Vec::new(),
+            others: Vec::new(),
             at: None,
             problem: None,
             n: None,
@@ -125,19 +128,22 @@ impl<'de> Reader<'de> {
             self.seen |= bit;
             return Ok(Some(known));
         }
+        if key.len() > MAX_NAME {
+            return Err(DialectError::request("The request body has a parameter whose name is too long."));
+        }
         if let Some(name) = names::disguised(&key) {
             return Err(DialectError::parameter(name, "is written in another way than this; use exactly this name"));
         }
-        if self.unknown.contains(&key) {
+        if self.others.contains(&key) {
             return Err(DialectError::request("The request body gives a parameter twice."));
         }
-        if self.unknown.len() == MAX_UNKNOWN {
+        if self.others.len() == MAX_UNKNOWN {
             return Err(DialectError::request("The request body has too many unknown parameters."));
         }
         if names::names_media(&key) {
             self.facts.unbound("an unknown parameter that may refer to media");
         }
-        self.unknown.push(key);
+        self.others.push(key);
         Ok(None)
     }
 
@@ -205,10 +211,16 @@ impl<'de> Reader<'de> {
     /// Counts a value that may end up in the prompt as JSON.
     fn prompt(&mut self, name: &str, raw: &RawValue, depth: u8) -> Result<(), DialectError> {
         if !is_sound(raw, depth) {
-            return Err(DialectError::parameter(name, "is nested too deeply or holds an invalid string or number"));
+            return Err(DialectError::parameter(name, UNSOUND));
         }
         self.facts.input.json = self.facts.input.json.saturating_add(bound::json(raw.get()));
         Ok(())
+    }
+
+    /// Counts the value of a parameter that we do not know: it may end up in the prompt, too.
+    fn unknown(&mut self, raw: &RawValue) -> Result<(), DialectError> {
+        self.prompt("", raw, MAX_DEPTH - 1)
+            .map_err(|_| DialectError::request(format!("The value of an unknown parameter {UNSOUND}.")))
     }
 
     fn tools(&mut self, raw: &RawValue) -> Result<(), DialectError> {

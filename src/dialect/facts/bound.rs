@@ -3,8 +3,9 @@
 use unicode_normalization::char::canonical_combining_class;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// Above this length a text is not normalised but taken at what normalisation can make of it at most.
-const MAX_NORMALISED: usize = 256 * 1024;
+/// So much text of one body is normalised, in bytes; what comes behind it is taken at what normalisation can make of it at
+/// most, unless it is plainly normal already. Normalising is slow, and a body may be large.
+const MAX_NORMALISED: u64 = 256 * 1024;
 
 /// How much NFC lengthens UTF-8 at most (LEDGER 7).
 const NFC_GROWTH: u64 = 3;
@@ -13,7 +14,8 @@ const NFC_GROWTH: u64 = 3;
 const JSON_GROWTH: u64 = 6;
 
 /// The bytes that a text has at most once it is NFC-normalised; no byte-level tokenizer makes more tokens of it.
-pub(super) fn text(text: &str) -> u64 {
+/// `before` is what was counted of the same body already.
+pub(super) fn text(text: &str, before: u64) -> u64 {
     let length = as_u64(text.len());
     if text.is_ascii() {
         return length;
@@ -21,11 +23,11 @@ pub(super) fn text(text: &str) -> u64 {
     // A text that begins with a combining mark can change the one that it is appended to: marks are put in order across
     // the seam, which may take a composed letter apart again. The constant is that letter.
     let starts_combining = text.chars().next().is_some_and(|c| canonical_combining_class(c) != 0);
-    if text.len() > MAX_NORMALISED || starts_combining {
-        return length.saturating_mul(NFC_GROWTH).saturating_add(16);
-    }
-    if is_nfc_quick(text.chars()) == IsNormalized::Yes {
+    if !starts_combining && is_nfc_quick(text.chars()) == IsNormalized::Yes {
         return length;
+    }
+    if starts_combining || before.saturating_add(length) > MAX_NORMALISED {
+        return length.saturating_mul(NFC_GROWTH).saturating_add(16);
     }
     as_u64(text.nfc().map(char::len_utf8).sum())
 }

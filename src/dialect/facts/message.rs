@@ -248,7 +248,7 @@ impl<'de> Visitor<'de> for Image {
 
 impl Facts {
     fn count_text(&mut self, text: &str) {
-        self.input.text = self.input.text.saturating_add(bound::text(text));
+        self.input.text = self.input.text.saturating_add(bound::text(text, self.input.text));
     }
 
     fn count_json<E: de::Error>(&mut self, raw: &RawValue) -> Result<(), E> {
