@@ -2,8 +2,13 @@
 //!
 //! Pure. Values are made by `config` from `config/catalogue.toml` and `config/sites/*.toml`.
 
+mod consistency;
 mod model;
 mod site;
 
-pub use model::{Bounds, Catalogue, Confidence, FreeQuota, Model, ModelType, Price, Thinking};
-pub use site::Site;
+pub use consistency::{Inconsistency, model_inconsistencies, pool_inconsistencies};
+pub use model::{
+    Bounds, Catalogue, Confidence, FreeQuota, Model, ModelType, Price, TEMPLATE_BASE, TEMPLATE_MESSAGE, TEMPLATE_TOOLS,
+    Thinking,
+};
+pub use site::{Endpoint, Site};

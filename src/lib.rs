@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 pub mod clock;
+pub mod config;
 pub mod dialect;
 pub mod ledger;
 pub mod load;

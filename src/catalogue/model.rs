@@ -57,15 +57,22 @@ pub enum Confidence {
     Conservative,
     /// Carried over from a sibling or an old page.
     Uncertain,
-    /// Not found; there is no sound bound.
+    /// Not found: no free quota is listed, or no bound.
     Unknown,
 }
 
-/// The most that a call can cost: what a sound hold needs (LEDGER 7).
+/// Template tokens of a request where a row says nothing (LEDGER 7).
+pub const TEMPLATE_BASE: Amount = 512;
+/// Template tokens of a message where a row says nothing (LEDGER 7).
+pub const TEMPLATE_MESSAGE: Amount = 16;
+/// Template tokens of tools where a row says nothing (LEDGER 7).
+pub const TEMPLATE_TOOLS: Amount = 512;
+
+/// The most that a call can cost, in tokens: what a sound hold needs (LEDGER 7).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
-    /// Context window in tokens.
+    /// Context window in tokens; of all texts of one request where the provider states it by text (embeddings).
     pub window: Amount,
     /// Most input tokens.
     pub max_input: Amount,
@@ -94,7 +101,8 @@ pub struct Bounds {
 pub struct Price {
     /// The tier holds up to this many input units; `None` = without limit.
     pub input_up_to: Option<Amount>,
-    /// What is priced (`in`, `out`, `out_thinking`, `per_image` ...) and the decimal price: per 1,000,000 tokens, or per unit.
+    /// What is priced and the decimal price: `in`, `out`, `out_thinking` and their kinds per 1,000,000 tokens; `per_image`,
+    /// `per_second`, `per_10k_characters`, `per_voice` per unit. A price by resolution is named `per_second 720P`.
     pub rates: Vec<(String, String)>,
 }
 
@@ -113,16 +121,36 @@ pub struct Model {
     pub free_quota: Option<FreeQuota>,
     /// Days that a grant is valid; the site's rule may differ.
     pub validity_days: u32,
-    /// The bounds; `None` = no sound bound, refused in free quota only.
+    /// The bounds in tokens; a row with neither these nor `max_units` has no sound bound and is refused in free quota only.
     pub bounds: Option<Bounds>,
+    /// The most units that one call can cost, where the unit is not tokens.
+    pub max_units: Option<Amount>,
+    /// The currency of the prices, ISO 4217.
+    pub currency: String,
     /// Price tiers; empty = it cannot be pay-as-you-go.
     pub prices: Vec<Price>,
     /// How far the quota and the price can be trusted.
     pub confidence: Confidence,
     /// How far the bounds can be trusted.
     pub bounds_confidence: Confidence,
-    /// Where the figures come from.
+    /// Where quota and price come from.
     pub source: String,
+    /// Where the bounds come from.
+    pub bounds_source: String,
+}
+
+impl Model {
+    /// Whether the most that a call can cost is known (LEDGER 7); without it a call is refused in free quota only.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.bounds.is_some() || self.max_units.is_some()
+    }
+
+    /// Whether it has a price; without one it cannot be pay-as-you-go.
+    #[must_use]
+    pub fn is_priced(&self) -> bool {
+        !self.prices.is_empty()
+    }
 }
 
 /// The free quota that comes with a model.
@@ -140,8 +168,24 @@ pub enum FreeQuota {
     },
 }
 
+impl FreeQuota {
+    /// The granted amount of the counter that pays for output: the whole, or the output side.
+    #[must_use]
+    pub const fn output_side(self) -> Amount {
+        match self {
+            Self::Total(amount) | Self::Split { output: amount, .. } => amount,
+        }
+    }
+
+    /// Whether input and output are counted apart.
+    #[must_use]
+    pub const fn is_split(self) -> bool {
+        matches!(self, Self::Split { .. })
+    }
+}
+
 /// Every known model by its exact code.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalogue {
     models: HashMap<ModelCode, Arc<Model>>,
 }

@@ -25,4 +25,33 @@ pub struct Site {
     pub overdue_grace_days: u32,
     /// Whether an unverified account is free quota only whatever the switch says (B6).
     pub unverified_is_free_only: bool,
+    /// How old a figure of its console may be, in minutes (W 0.17).
+    pub console_lag_minutes: u32,
+    /// Where its regions are reached (W 2.1), those without a free quota included.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// Where one region of a site is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// The region, `ap-southeast-1` for example.
+    pub region: String,
+    /// What a person reads.
+    pub title: String,
+    /// The base URL of its OpenAI dialect, with the path and without a slash at the end.
+    pub openai_base_url: String,
+}
+
+impl Site {
+    /// The endpoint of a region.
+    #[must_use]
+    pub fn endpoint(&self, region: &str) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.region == region)
+    }
+
+    /// The endpoint of the first region that has a free quota.
+    #[must_use]
+    pub fn default_endpoint(&self) -> Option<&Endpoint> {
+        self.regions.first().and_then(|region| self.endpoint(region))
+    }
 }
