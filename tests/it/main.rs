@@ -16,3 +16,6 @@ mod request_path;
 mod simulator;
 mod support;
 mod vectors;
+
+mod store_support;
+mod store_traits;

@@ -1,0 +1,272 @@
+//! The way to the disk: what the books changed, in the order in which they changed, in groups.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+
+use super::rows::{BalanceRow, Write};
+use crate::clock::{Clock, Stopwatch};
+use crate::ledger::GrantId;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// How many changes may wait for company before the writer starts without being asked.
+const COMPANY: usize = 256;
+
+/// Changes that are committed together, and those who wait for it.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Its place in the order of commits.
+    pub(super) number: u64,
+    /// What changed, in order.
+    pub(super) writes: Vec<Write>,
+    /// The balances as they are after the last change.
+    pub(super) balances: HashMap<(i64, GrantId), BalanceRow>,
+    /// Whether it has to survive a power loss before anyone is told.
+    pub(super) full: bool,
+    /// Who waits.
+    pub(super) group: Arc<Group>,
+    urgent: bool,
+    pub(super) calls: usize,
+}
+
+impl Batch {
+    fn new(number: u64, writes: Vec<Write>, balances: HashMap<(i64, GrantId), BalanceRow>) -> Self {
+        Self { number, writes, balances, full: false, group: Arc::new(Group::default()), urgent: false, calls: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.balances.is_empty() && !self.urgent
+    }
+}
+
+/// Those who wait for one commit.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    done: OnceLock<Result<(), String>>,
+    notify: Notify,
+}
+
+impl Group {
+    /// Until the commit is done.
+    pub(super) async fn wait(&self) -> Result<(), StoreError> {
+        let mut notified = std::pin::pin!(self.notify.notified());
+        notified.as_mut().enable();
+        if self.done.get().is_none() {
+            notified.await;
+        }
+        match self.done.get() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(detail)) => Err(unavailable(detail)),
+            None => Err(unavailable("the commit was given up")),
+        }
+    }
+
+    pub(super) fn finish(&self, result: Result<(), String>) {
+        // Only the first verdict counts.
+        let _ = self.done.set(result);
+        self.notify.notify_waiters();
+    }
+}
+
+/// What the writer does; decides whether a push has to wake it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mode {
+    /// It sleeps until there is work.
+    Idle,
+    /// It has work that nobody waits for, and waits a moment for more.
+    Lingering,
+    /// It works, or was woken already.
+    Busy,
+}
+
+#[derive(Debug)]
+struct Pending {
+    batch: Batch,
+    mode: Mode,
+    stop: bool,
+}
+
+/// What the writer has to do next.
+pub(super) enum Work {
+    /// Commit this.
+    Commit(Batch),
+    /// Nothing came for a while: look after the books.
+    Tick,
+    /// Commit this and end.
+    Stop(Batch),
+}
+
+/// The queue between the callers and the writer.
+///
+/// A caller takes room before it locks a book and pushes while it holds the lock, so the disk sees changes in the order of the
+/// book. The writer never takes a book's lock while it holds the queue's.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pending: Mutex<Pending>,
+    wake: Condvar,
+    room: Semaphore,
+    committed: AtomicU64,
+    poison: OnceLock<String>,
+    linger: Duration,
+}
+
+/// Room for one call.
+pub(super) struct Room<'a>(SemaphorePermit<'a>);
+
+impl Queue {
+    pub(super) fn new(room: usize, linger: Duration) -> Self {
+        let batch = Batch::new(1, Vec::new(), HashMap::new());
+        Self {
+            pending: Mutex::new(Pending { batch, mode: Mode::Busy, stop: false }),
+            wake: Condvar::new(),
+            room: Semaphore::new(room.clamp(1, Semaphore::MAX_PERMITS)),
+            committed: AtomicU64::new(0),
+            poison: OnceLock::new(),
+            linger,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether writes still reach the disk.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        match self.poison.get() {
+            Some(detail) => Err(unavailable(detail)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for room; answers at once where there is some.
+    pub(super) async fn room(&self) -> Result<Room<'_>, StoreError> {
+        self.check()?;
+        match self.room.try_acquire() {
+            Ok(permit) => Ok(Room(permit)),
+            Err(_) => match self.room.acquire().await {
+                Ok(permit) => Ok(Room(permit)),
+                Err(_) => Err(self.check().err().unwrap_or_else(|| unavailable("the store is closed"))),
+            },
+        }
+    }
+
+    /// Adds a call's changes. `urgent`: somebody waits for the group. Answers the group.
+    pub(super) fn push(
+        &self,
+        room: Option<Room<'_>>,
+        urgent: bool,
+        full: bool,
+        fill: impl FnOnce(&mut Batch),
+    ) -> Result<Arc<Group>, StoreError> {
+        let mut pending = self.lock();
+        self.check()?;
+        if pending.stop {
+            return Err(unavailable("the store is closed"));
+        }
+        fill(&mut pending.batch);
+        pending.batch.full |= full;
+        pending.batch.urgent |= urgent || full;
+        if let Some(Room(permit)) = room {
+            permit.forget();
+            pending.batch.calls += 1;
+        }
+        let company = pending.batch.writes.len() >= COMPANY;
+        let wakes = match pending.mode {
+            Mode::Idle => true,
+            Mode::Lingering => pending.batch.urgent || company,
+            Mode::Busy => false,
+        };
+        if wakes {
+            pending.mode = Mode::Busy;
+        }
+        let group = pending.batch.group.clone();
+        drop(pending);
+        if wakes {
+            self.wake.notify_one();
+        }
+        Ok(group)
+    }
+
+    /// The last batch that is on disk.
+    pub(super) fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// No more calls; the writer commits what there is and ends.
+    pub(super) fn stop(&self) {
+        let mut pending = self.lock();
+        pending.stop = true;
+        drop(pending);
+        self.room.close();
+        self.wake.notify_one();
+    }
+
+    /// The writer's end of the queue: waits for work, at most `patience`. Takes back the emptied batch for its buffers.
+    pub(super) fn take(&self, spare: Option<Batch>, patience: Duration) -> Work {
+        let mut pending = self.lock();
+        let begun = Clock::stopwatch();
+        let mut lingering: Option<Stopwatch> = None;
+        loop {
+            if pending.stop {
+                return Work::Stop(self.swap(&mut pending, spare));
+            }
+            let wait = if pending.batch.is_empty() {
+                pending.mode = Mode::Idle;
+                patience.saturating_sub(begun.elapsed())
+            } else {
+                let since = lingering.get_or_insert_with(Clock::stopwatch);
+                let left = self.linger.saturating_sub(since.elapsed());
+                if pending.batch.urgent || pending.batch.writes.len() >= COMPANY || left.is_zero() {
+                    return Work::Commit(self.swap(&mut pending, spare));
+                }
+                pending.mode = Mode::Lingering;
+                left
+            };
+            if wait.is_zero() {
+                pending.mode = Mode::Busy;
+                return Work::Tick;
+            }
+            pending = self.wake.wait_timeout(pending, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn swap(&self, pending: &mut Pending, spare: Option<Batch>) -> Batch {
+        pending.mode = Mode::Busy;
+        let (mut writes, mut balances) = spare.map(|batch| (batch.writes, batch.balances)).unwrap_or_default();
+        writes.clear();
+        balances.clear();
+        let next = Batch::new(pending.batch.number + 1, writes, balances);
+        let batch = std::mem::replace(&mut pending.batch, next);
+        self.room.add_permits(batch.calls);
+        batch
+    }
+
+    /// What was pushed before there is a writer.
+    pub(super) fn opening(&self) -> Batch {
+        let mut pending = self.lock();
+        self.swap(&mut pending, None)
+    }
+
+    /// A batch is on disk: tells those who wait.
+    pub(super) fn done(&self, batch: &Batch) {
+        self.committed.store(batch.number, Ordering::Release);
+        batch.group.finish(Ok(()));
+    }
+
+    /// Nothing is written any more: whoever waits or comes is told why. An fsync is never tried again (LEDGER 3).
+    pub(super) fn poison(&self, detail: &str) {
+        let pending = self.lock();
+        // Only the first reason counts.
+        let _ = self.poison.set(detail.to_owned());
+        pending.batch.group.finish(Err(detail.to_owned()));
+        drop(pending);
+        self.room.close();
+    }
+}
+
+pub(super) fn unavailable(detail: &str) -> StoreError {
+    StoreError { kind: StoreErrorKind::Unavailable, detail: detail.to_owned() }
+}

@@ -1,0 +1,34 @@
+//! The tables, and what marks the file as ours.
+
+/// `application_id` of the file: "GRAT".
+pub(super) const APPLICATION_ID: i64 = 0x4752_4154;
+
+/// `user_version` of the file: the format that this version writes and the newest that it reads.
+pub(super) const FORMAT: i64 = 1;
+
+/// The tables. A request touches `hold` (insert, delete), `entry` and `final` (append) and, once a batch, `balance` and `pulse`;
+/// none of them has a secondary index. `hold` carries open and presumed holds only and so stays small. Reserve entries are not in
+/// `entry`: their record is the row in `hold`. `sum` is a checksum of the row, for what no recount would notice.
+pub(super) const TABLES: &str = "
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE pulse (one INTEGER PRIMARY KEY, commits INTEGER NOT NULL, live INTEGER NOT NULL, sum INTEGER NOT NULL);
+CREATE TABLE account (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, site TEXT NOT NULL, state TEXT NOT NULL,
+  never_pay INTEGER NOT NULL, sum INTEGER NOT NULL);
+CREATE TABLE key (account INTEGER NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, digest BLOB UNIQUE, sum INTEGER NOT NULL,
+  PRIMARY KEY (account, id)) WITHOUT ROWID;
+CREATE TABLE pool (account INTEGER NOT NULL, id TEXT NOT NULL, switch TEXT NOT NULL, closed TEXT, overran INTEGER NOT NULL,
+  billed_input INTEGER NOT NULL, billed_output INTEGER NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (account, id)) WITHOUT ROWID;
+CREATE TABLE grants (account INTEGER NOT NULL, id INTEGER NOT NULL, body TEXT NOT NULL, sum INTEGER NOT NULL,
+  PRIMARY KEY (account, id)) WITHOUT ROWID;
+CREATE TABLE balance (account INTEGER NOT NULL, grant_id INTEGER NOT NULL, granted INTEGER NOT NULL, spent INTEGER NOT NULL,
+  presumed INTEGER NOT NULL, watermark INTEGER NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (account, grant_id)) WITHOUT ROWID;
+CREATE TABLE hold (account INTEGER NOT NULL, id BLOB NOT NULL, pool TEXT NOT NULL, model TEXT NOT NULL, key TEXT NOT NULL,
+  lines TEXT NOT NULL, amount INTEGER NOT NULL, mode TEXT NOT NULL, state TEXT NOT NULL, deadline INTEGER NOT NULL,
+  since INTEGER NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (account, id)) WITHOUT ROWID;
+CREATE TABLE final (account INTEGER NOT NULL, id BLOB NOT NULL, state TEXT NOT NULL, since INTEGER NOT NULL,
+  PRIMARY KEY (account, id)) WITHOUT ROWID;
+CREATE TABLE entry (seq INTEGER PRIMARY KEY, account INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
+  pool TEXT NOT NULL, grant_id INTEGER, hold BLOB, granted INTEGER NOT NULL, held INTEGER NOT NULL, spent INTEGER NOT NULL,
+  presumed INTEGER NOT NULL, billed_input INTEGER NOT NULL, billed_output INTEGER NOT NULL);
+INSERT INTO pulse VALUES (1, 0, 0, 0);
+";
