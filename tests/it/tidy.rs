@@ -7,7 +7,8 @@
 //!
 //! **Ownership.** Variables of the environment are read in `config` alone. Status codes are written in [`STATUS_CODES`] alone.
 //!
-//! **Size.** No file has more than [`MOST_FILE_LINES`] lines, no function more than [`MOST_FUNCTION_LINES`].
+//! **Size.** No file has more than [`MOST_FILE_LINES`] lines, no function more than
+//! [`MOST_FUNCTION_LINES`], blank lines and comments not counted.
 //!
 //! **Form.** Every file begins with `//!` and says what it is for. There is no `mod.rs`. Nothing is left for later: no `todo!`,
 //! no `unimplemented!`, no ignored test ([`CHILD_PROCESSES`] apart), no such word in a comment. Types are not named with words that mean anything
@@ -167,10 +168,8 @@ const PLANTED: [(&str, &str, &str, &str); 24] = [
 #[rustfmt::skip]
 const LONG_FILE: &str = concat!("//! x\n", include_str!("tidy.rs"), include_str!("tidy.rs"), include_str!("tidy.rs"));
 
-const LONG_FUNCTION: &str = concat!(
-    "//! x\nfn long() {\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n",
-    "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n}\n"
-);
+#[rustfmt::skip]
+const LONG_FUNCTION: &str = concat!("//! x\nfn long() {\n", include_str!("tidy/rules.rs"), "}\n");
 
 #[test]
 fn each_rule_sees_what_breaks_it() {

@@ -161,6 +161,19 @@ fn a_mistake_in_the_environment_names_its_variable_and_not_its_value() {
 }
 
 #[test]
+fn a_variable_that_lacks_an_underscore_is_warned_of() {
+    let env =
+        key_and(&[("GRATIS_SERVER_LISTEN", "127.0.0.1:1"), ("GRATIS_SERVICE_HOST", "10.0.0.1"), ("GRATIS_X", "1")]);
+    let loaded = load(None, &env).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+    let warning = loaded.warnings[0].render(false);
+    assert!(
+        warning.contains("GRATIS_SERVER_LISTEN is not read") && warning.contains("GRATIS_SERVER__LISTEN"),
+        "{warning}"
+    );
+}
+
+#[test]
 fn the_file_can_be_named_by_the_environment() {
     let folder = Folder::with("[server]\nlisten = \"127.0.0.1:9002\"\n");
     let env = key_and(&[(FILE_VARIABLE, folder.file().to_str().unwrap())]);

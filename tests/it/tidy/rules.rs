@@ -144,7 +144,7 @@ fn function_size(files: &[File]) -> Vec<String> {
     complaints
 }
 
-/// The lines from a function's opening brace to its closing one; 0 without a body.
+/// The lines of code between a function's braces; 0 without a body.
 fn body_lines(rest: &str) -> usize {
     let Some(open) = rest.find(['{', ';']).filter(|at| rest[*at..].starts_with('{')) else { return 0 };
     let mut depth = 0_usize;
@@ -155,7 +155,7 @@ fn body_lines(rest: &str) -> usize {
             _ => {}
         }
         if depth == 0 {
-            return rest[open..open + at].matches('\n').count() + 1;
+            return rest[open + 1..open + at].lines().filter(|line| !line.trim().is_empty()).count();
         }
     }
     0
