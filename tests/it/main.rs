@@ -19,3 +19,5 @@ mod vectors;
 
 mod store_support;
 mod store_traits;
+mod config;
+mod tidy;
