@@ -1,4 +1,14 @@
 //! The integration tests: one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may stop where something is not as it should be"
+)]
 
 mod store_support;
 mod store_traits;

@@ -146,7 +146,7 @@ fn pools(connection: &Connection, books: &mut Books) -> Loaded<()> {
     Ok(())
 }
 
-fn closure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Closure>> {
+pub(super) fn closure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Closure>> {
     match row.get::<_, Option<String>>(column)? {
         Some(_) => enum_of(row, column).map(Some),
         None => Ok(None),
@@ -254,7 +254,7 @@ fn holds(connection: &Connection, books: &mut Books) -> Loaded<u64> {
     Ok(found)
 }
 
-fn hold(row: &Row<'_>, account: i64, id: HoldId) -> Loaded<Option<Hold>> {
+pub(super) fn hold(row: &Row<'_>, account: i64, id: HoldId) -> Loaded<Option<Hold>> {
     let text: String = row.get(5)?;
     let Some(lines) = parse_lines(&text) else { return Ok(None) };
     let hold = Hold {

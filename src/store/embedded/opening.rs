@@ -126,7 +126,7 @@ pub(super) fn open(settings: &Settings, file: &Path, mut witness: Witness, now: 
     Ok(Ready { connection, witness, testimony, live, books, queue, keys, opening })
 }
 
-fn loading(file: &Path) -> impl Fn(LoadError) -> OpenError {
+pub(super) fn loading(file: &Path) -> impl Fn(LoadError) -> OpenError {
     let file = file.to_owned();
     move |error| match error {
         LoadError::Broken(what) => OpenError::Corrupt { file: file.clone(), what },

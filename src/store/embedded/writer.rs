@@ -106,7 +106,7 @@ fn work(connection: &Connection, progress: &mut Progress, live: u64, inner: &Inn
             Work::Tick => tick(connection, progress, inner, &mut flush)?,
             Work::Stop(batch) => return stop(connection, &mut statements, progress, inner, batch),
         }
-        if progress.testimony.commits % LOOK_EVERY == 0 {
+        if progress.testimony.commits.is_multiple_of(LOOK_EVERY) {
             copy_log(connection)?;
         }
     }
