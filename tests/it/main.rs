@@ -10,5 +10,7 @@
     reason = "a test may stop where something is not as it should be"
 )]
 
+mod store_child;
+mod store_kill;
 mod store_support;
 mod store_traits;
