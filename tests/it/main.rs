@@ -11,6 +11,8 @@
 )]
 
 mod store_child;
+mod store_faults;
 mod store_kill;
+mod store_model;
 mod store_support;
 mod store_traits;
