@@ -190,7 +190,7 @@ fn grants(connection: &Connection, books: &mut Books, written: &HashMap<(i64, Gr
         };
         let live = book_of(books, account)?;
         let mark = Mark::new(balance.watermark);
-        live.promises.push(Promise { grant: grant.id, mark, written: Some(*balance) });
+        live.promises.insert(grant.id, Promise { mark, written: Some(*balance) });
         live.book.next_grant = live.book.next_grant.max(id.saturating_add(1));
         let Some(pool) = live.book.pools.get_mut(&grant.pool) else {
             return broken(format!("grant {id} belongs to pool {:?}, which is missing", grant.pool));
