@@ -91,6 +91,8 @@ pub struct ReserveRules {
     pub priced: bool,
     /// Whether the hold's bound is known to be sound; without one a call is refused in free quota only.
     pub bounded: bool,
+    /// Whether the quota covers everything that the call may be billed for (C2, C11).
+    pub covered: bool,
 }
 
 /// Whether a call may exceed the quota while free quota only is on.

@@ -82,6 +82,8 @@ pub enum Refusal {
     ClosedByProvider,
     /// Free quota only, and no sound bound of the call is known.
     Unbounded,
+    /// Free quota only, and the call asks for something that is billed beside the quota.
+    NotCovered,
     /// The quota is used up, and the model has no price, so it cannot be paid for.
     NotPayable,
     /// The ask is malformed: an amount above the limit.

@@ -142,6 +142,9 @@ impl Fund {
 }
 
 fn free_quota_only(pool: Option<&Pool>, now: Timestamp, until: Timestamp, ask: &Reserve) -> Result<Plan, Refusal> {
+    if !ask.rules.covered {
+        return Err(Refusal::NotCovered);
+    }
     let pool = pool.filter(|pool| !pool.grants.is_empty()).ok_or(Refusal::NoGrant)?;
     if pool.closed.is_some() {
         return Err(Refusal::ClosedByProvider);
