@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod catalogue;
+pub mod cli;
 pub mod clock;
 pub mod dialect;
 pub mod ledger;
