@@ -5,17 +5,19 @@
 
 mod account;
 mod client;
-mod demo;
+pub mod configuration;
 mod entry;
 mod grant;
 mod health;
 mod hold;
 pub mod init;
 mod key;
+mod load;
 mod model;
 mod out;
 mod route;
-mod serve;
+mod simulator;
+mod store;
 mod version;
 
 use std::ffi::OsString;
@@ -64,10 +66,10 @@ impl Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::ClosedPipe,
-            _ => Self::Refused(format!("cannot write: {error}")),
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::ClosedPipe;
         }
+        Self::Refused(format!("cannot write: {error}"))
     }
 }
 
@@ -84,12 +86,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Try everything out on this machine: a simulator, a ledger that is thrown away, an account with a key.
-    Demo(demo::Args),
-    /// Serve clients.
-    Serve(serve::Args),
     /// Make the ledger, the first account and its first key.
     Init(init::Args),
+    /// Check the configuration: every mistake at once.
+    Check(configuration::CheckArgs),
     /// Accounts: make, show, change their state.
     Account(account::Args),
     /// API keys: make, disable, delete.
@@ -104,6 +104,12 @@ enum Command {
     Entry(entry::Args),
     /// The routes that are metered.
     Route(route::Args),
+    /// The ledger's files, while nothing runs.
+    Store(store::Args),
+    /// Drive a proxy, and compare what it counted with what the simulator charged.
+    Load(Box<load::Args>),
+    /// Run the simulator alone.
+    Simulator(simulator::Args),
     /// Whether a running gratis is well: exit code 0 or 1.
     Health(health::Args),
     /// Read the configuration of a running gratis again.
@@ -133,9 +139,8 @@ fn exit_code(arguments: impl IntoIterator<Item = OsString>, stdout: &mut dyn Wri
 
 fn dispatch(command: Command, out: &mut Out<'_>) -> Done {
     match command {
-        Command::Demo(args) => demo::run(args, out),
-        Command::Serve(args) => serve::run(args, out),
         Command::Init(args) => init::run(args, out),
+        Command::Check(args) => configuration::check(&args, out),
         Command::Account(args) => account::run(args, out),
         Command::Key(args) => key::run(args, out),
         Command::Grant(args) => grant::run(args, out),
@@ -143,6 +148,9 @@ fn dispatch(command: Command, out: &mut Out<'_>) -> Done {
         Command::Hold(args) => hold::run(args, out),
         Command::Entry(args) => entry::run(args, out),
         Command::Route(args) => route::run(args, out),
+        Command::Store(args) => store::run(args, out),
+        Command::Load(args) => load::run(*args, out),
+        Command::Simulator(args) => simulator::run(args, out),
         Command::Health(args) => health::run(args, out),
         Command::Reload(args) => route::reload(args, out),
         Command::Version => out.line(format!("gratis {}", version::shown())),

@@ -13,7 +13,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use super::configuration::reachable;
 use super::{Failure, Format};
+use crate::config::{self, Env};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,24 +25,18 @@ const ANSWER_MAX: usize = 64 << 20;
 /// Which gratis to talk to, and how to show what it says.
 #[derive(Args, Clone)]
 pub struct AdminArgs {
-    /// Where the admin API is.
-    #[arg(
-        long = "admin",
-        value_name = "URL",
-        env = "GRATIS_ADMIN_URL",
-        default_value = "http://127.0.0.1:8081",
-        global = true
-    )]
-    url: String,
+    /// Where the admin API is [default: as the configuration has it, else http://127.0.0.1:8081]
+    #[arg(long = "admin", value_name = "URL", env = "GRATIS_ADMIN_URL", global = true)]
+    url: Option<String>,
     /// The admin token; better left to the file, since others can see the arguments of a process.
     #[arg(long, value_name = "TOKEN", env = "GRATIS_ADMIN_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
-    /// A file with the admin token [default: admin-token in the state folder]
+    /// A file with the admin token [default: as the configuration has it, else gratis-data/admin-token]
     #[arg(long, value_name = "FILE", env = "GRATIS_ADMIN_TOKEN_FILE", global = true)]
     token_file: Option<PathBuf>,
-    /// The state folder that `gratis init` made.
-    #[arg(long, value_name = "DIR", env = "GRATIS_STORE__STATE_DIR", default_value = "gratis-data", global = true)]
-    state_dir: PathBuf,
+    /// The configuration of the gratis that is meant.
+    #[arg(long, value_name = "FILE", env = "GRATIS_CONFIG", global = true)]
+    config: Option<PathBuf>,
     /// How results are shown.
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t, global = true)]
     pub output: Format,
@@ -57,18 +53,38 @@ impl AdminArgs {
         self.output == Format::Json
     }
 
-    fn find_token(&self) -> Result<Option<String>, Failure> {
-        if let Some(token) = &self.token {
-            return Ok(Some(token.trim().to_owned()));
-        }
-        let read = |path: &Path| std::fs::read_to_string(path).map(|token| token.trim().to_owned());
-        match &self.token_file {
-            Some(path) => {
-                read(path).map(Some).map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))
-            }
-            None => Ok(read(&self.state_dir.join("admin-token")).ok()),
-        }
+    /// Where the admin API is, and its token. A configuration that cannot be loaded here, for want of the provider's key for
+    /// example, is no reason not to try the usual places.
+    fn find(&self) -> Result<(String, Option<String>), Failure> {
+        let given = self.token.clone().map(Ok).or_else(|| self.token_file.as_deref().map(read_token)).transpose()?;
+        let known = (self.url.is_none() || given.is_none())
+            .then(|| config::load(self.config.as_deref(), &Env::of_process()).ok())
+            .flatten()
+            .map(|loaded| loaded.config.admin);
+        let url = self.url.clone().unwrap_or_else(|| {
+            known.as_ref().map_or_else(|| USUAL_URL.to_owned(), |admin| format!("http://{}", reachable(admin.listen)))
+        });
+        let configured = || known.as_ref().and_then(|admin| Some(admin.token.as_ref()?.expose().to_owned()));
+        let token = given.or_else(configured).or_else(|| read_token(Path::new(USUAL_TOKEN)).ok());
+        Ok((url, token.map(|token| token.trim().to_owned())))
     }
+}
+
+/// Where the admin API is unless somebody decides otherwise.
+const USUAL_URL: &str = "http://127.0.0.1:8081";
+/// Where its token is unless somebody decides otherwise.
+const USUAL_TOKEN: &str = "gratis-data/admin-token";
+
+fn read_token(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))
+}
+
+/// A runtime for a command that serves.
+pub(super) fn runtime_of_many() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Refused(format!("cannot start the runtime: {error}")))
 }
 
 /// A runtime for a command that makes calls.
@@ -94,7 +110,8 @@ pub(super) struct Reply {
 
 impl Admin {
     fn new(args: &AdminArgs) -> Result<Self, Failure> {
-        let origin = origin(&args.url)?;
+        let (url, token) = args.find()?;
+        let origin = origin(&url)?;
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())
             .map_err(|error| Failure::Refused(format!("cannot set up TLS: {error}")))?
@@ -102,7 +119,7 @@ impl Admin {
             .enable_http1()
             .build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { client, origin, token: args.find_token()? })
+        Ok(Self { client, origin, token })
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {

@@ -9,15 +9,18 @@ pub mod plan;
 pub mod secrets;
 mod show;
 
-use std::path::{Path, PathBuf};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 
 use super::client::runtime;
 use super::out::{Format, Out};
 use super::{Done, Failure};
 use crate::admin::when;
 use crate::catalogue::{Catalogue, Site};
+use crate::clock::Clock;
 use crate::ledger::Timestamp;
-use crate::store::Store;
+use crate::store::embedded::{self, Embedded};
 use crate::store::keys::Pepper;
 
 use furnish::Furnished;
@@ -63,8 +66,6 @@ pub struct Place {
     pub catalogue: Catalogue,
     /// What a client uses as its base URL once gratis runs.
     pub base_url: String,
-    /// The provider's key is configured; otherwise that is the next thing to do.
-    pub has_upstream_key: bool,
     /// What has to be told to `gratis serve`, ` --config FILE` for example.
     pub serve_arguments: String,
 }
@@ -91,7 +92,7 @@ pub struct Made {
     pub furnished: Furnished,
     /// What was granted.
     pub grants: Vec<Planned>,
-    /// The file of the admin token, where one was made here.
+    /// The file of the admin token, where it is kept in one of ours.
     pub token_file: Option<PathBuf>,
     /// Now, by the new ledger's clock.
     pub now: Timestamp,
@@ -102,7 +103,7 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let full = args.assume_full;
     let wanted = Wanted { stated: (!full).then_some(args.balance), start: args.start };
     let place = place::of(args.config.as_deref(), out)?;
-    let made = make(&place, &wanted, place::create, place::close)?;
+    let made = make(&place, &wanted)?;
     match args.output {
         Format::Json => show::json(&place, &made, out),
         Format::Table => show::text(&place, &made, full, out),
@@ -113,42 +114,46 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
 ///
 /// # Errors
 /// What is wrong with the figures, before anything is made; or what could not be made, and what to do about what was.
-pub fn make<S: Store>(
-    place: &Place,
-    wanted: &Wanted,
-    create: impl FnOnce(&Path) -> Result<(S, Timestamp), Failure>,
-    close: impl AsyncFnOnce(S) -> Result<(), Failure>,
-) -> Result<Made, Failure> {
-    // The figures are checked against now as the machine has it; the ledger's clock is the same one.
-    let check = |now| plan(place, wanted, now);
-    check(Timestamp(0))?;
-    let (store, now) = create(&place.state_dir)?;
-    let grants = check(now)?;
-    let half_made = |failure: Failure| match failure {
-        Failure::Refused(text) => Failure::Refused(format!(
-            "{text}\nThe ledger in {} is not complete. Remove that folder and run `gratis init` again.",
-            place.state_dir.display()
-        )),
-        other @ (Failure::Usage(_)
-        | Failure::Misused
-        | Failure::Unreachable(_)
-        | Failure::Said
-        | Failure::ClosedPipe) => other,
-    };
+pub fn make(place: &Place, wanted: &Wanted) -> Result<Made, Failure> {
+    let clock = Clock::system();
+    let now = clock.now();
+    let grants = plan(place, wanted, now)?;
+    let refused = |error: &dyn std::fmt::Display| Failure::Refused(error.to_string());
+    let dir = &place.state_dir;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| Failure::Refused(format!("cannot make {}: {error}", dir.display())))?;
+    let store = Embedded::create(embedded::Settings::new(dir), clock).map_err(|error| refused(&error))?;
     let steps = async {
         let pepper = match &place.pepper {
             Kept::InFile(path) => secrets::pepper(path)?,
             Kept::Elsewhere(pepper) => pepper.clone(),
         };
         let token_file = match &place.token {
-            Kept::InFile(path) => secrets::token(path)?.then(|| path.clone()),
+            Kept::InFile(path) => {
+                secrets::token(path)?;
+                Some(path.clone())
+            }
             Kept::Elsewhere(()) => None,
         };
         let furnished = furnish::furnish(&store, &pepper, &place.site.name, &grants).await?;
-        close(store).await?;
+        store.close().await.map_err(|error| refused(&error))?;
         Ok((token_file, furnished))
     };
-    let (token_file, furnished) = runtime()?.block_on(steps).map_err(half_made)?;
+    let (token_file, furnished) = runtime()?.block_on(steps).map_err(|failure: Failure| match failure {
+        Failure::Refused(text) => Failure::Refused(format!(
+            "{text}\nThe ledger is not complete: remove {} and {}, and run `gratis init` again.",
+            dir.join("ledger.*").display(),
+            dir.join("pepper").display()
+        )),
+        other @ (Failure::Usage(_)
+        | Failure::Misused
+        | Failure::Unreachable(_)
+        | Failure::Said
+        | Failure::ClosedPipe) => other,
+    })?;
     Ok(Made { furnished, grants, token_file, now })
 }
 

@@ -1,7 +1,7 @@
 //! What a command prints.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
 use comfy_table::{Cell, CellAlignment, Table, presets};
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Done, Failure};
 use crate::admin::figure;
+use crate::config::Env;
 
 /// How results are shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
@@ -33,6 +34,11 @@ impl<'a> Out<'a> {
     /// Prints to these.
     pub fn new(stdout: &'a mut dyn Write, stderr: &'a mut dyn Write) -> Self {
         Self { stdout, stderr }
+    }
+
+    /// Whether a person looks at the standard error and wants colours (https://no-color.org).
+    pub(super) fn has_colour(&self, env: &Env) -> bool {
+        std::io::stderr().is_terminal() && env.get("NO_COLOR").is_none_or(str::is_empty)
     }
 
     /// One line of a result.

@@ -31,9 +31,9 @@ pub async fn furnish(store: &dyn Store, pepper: &Pepper, site: &str, grants: &[P
         return Err(Failure::Refused(format!("there is an account `{account}` already")));
     }
     for grant in grants {
-        match store.operate(&account, grant.operation()).await.map_err(failed)? {
-            Outcome::Done(Done::GrantAdded(_)) => {}
-            other => return Err(Failure::Refused(format!("the grant of {} was not made: {other:?}", grant.model))),
+        let outcome = store.operate(&account, grant.operation()).await.map_err(failed)?;
+        if !matches!(outcome, Outcome::Done(Done::GrantAdded(_))) {
+            return Err(Failure::Refused(format!("the grant of {} was not made: {outcome:?}", grant.model)));
         }
     }
     let (secret, digest, last4) = new_key(pepper).map_err(|error| Failure::Refused(error.to_string()))?;

@@ -58,11 +58,7 @@ pub(super) fn text(place: &Place, made: &Made, full: bool, out: &mut Out<'_>) ->
         "    curl {url}/chat/completions -H 'authorization: Bearer {key}' -H 'content-type: application/json' \\\n      -d \
          '{{\"model\":\"{first}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n"
     ))?;
-    out.line(format_args!("Next: {}gratis serve{}", provider_key(place), place.serve_arguments))
-}
-
-fn provider_key(place: &Place) -> &'static str {
-    if place.has_upstream_key { "" } else { "DASHSCOPE_API_KEY=<the provider's key> " }
+    out.line(format_args!("Next: gratis serve{}", place.serve_arguments))
 }
 
 /// Few grants one by one, many in sum, and what was only assumed about them.
