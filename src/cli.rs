@@ -6,6 +6,7 @@
 mod account;
 mod client;
 pub mod configuration;
+mod demo;
 mod entry;
 mod grant;
 mod health;
@@ -16,6 +17,7 @@ mod load;
 mod model;
 mod out;
 mod route;
+mod serve;
 mod simulator;
 mod store;
 mod version;
@@ -86,6 +88,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Try everything out on this machine: a simulator, a ledger that is thrown away, an account with a key.
+    Demo(demo::Args),
+    /// Serve clients.
+    Serve(serve::Args),
     /// Make the ledger, the first account and its first key.
     Init(init::Args),
     /// Check the configuration: every mistake at once.
@@ -139,6 +145,8 @@ fn exit_code(arguments: impl IntoIterator<Item = OsString>, stdout: &mut dyn Wri
 
 fn dispatch(command: Command, out: &mut Out<'_>) -> Done {
     match command {
+        Command::Demo(args) => demo::run(args, out),
+        Command::Serve(args) => serve::run(args, out),
         Command::Init(args) => init::run(args, out),
         Command::Check(args) => configuration::check(&args, out),
         Command::Account(args) => account::run(args, out),

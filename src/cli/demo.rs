@@ -239,6 +239,7 @@ impl Shown<'_> {
     fn text(&self, out: &mut Out<'_>) -> Done {
         let (origin, key) = (self.origin(), self.furnished.secret.expose());
         let (admin, token, simulator) = (self.running.admin_address, self.token, &self.simulator);
+        let program = std::env::args().next().unwrap_or_else(|| "gratis".to_owned());
         let first = self.models.first().map(|(model, _)| model.code.as_str()).unwrap_or_default();
         out.line(format!(
             "gratis {} demo: nothing leaves this machine, and nothing is kept.\n",
@@ -250,7 +251,7 @@ impl Shown<'_> {
         out.line(format!("  simulator  {simulator}   (its own ledger: {simulator}/ledger)\n"))?;
         out.line("Free quota, and nothing beyond it:")?;
         for (model, granted) in self.models {
-            out.line(format!("  {:<14} {granted} tokens", model.code.as_str()))?;
+            out.line(format!("  {:<14} {granted:>9} tokens", model.code.as_str()))?;
         }
         out.text(&format!(
             r#"
@@ -266,8 +267,8 @@ Try it:
 
 What is left, and a load that tries to get past it:
 
-  gratis model balance --admin http://{admin} --token {token}
-  gratis load --target {origin} --key {key} --model {first} --requests 500 --concurrency 64 \
+  {program} model balance --admin http://{admin} --token {token}
+  {program} load --target {origin} --key {key} --model {first} --requests 500 --concurrency 64 \
     --stream-share 0.5 --abort-share 0.1 --oracle {simulator} --admin http://{admin} --admin-token {token}
 
 Ctrl-C ends it.
