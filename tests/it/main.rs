@@ -1,1 +1,5 @@
 //! The integration tests: one binary.
+#![allow(unreachable_pub, reason = "the modules of one binary share what they need")]
+
+mod book;
+mod ledger;

@@ -1,0 +1,6 @@
+//! The rules of the ledger: transcripts, properties over random commands, and every interleaving of a small world.
+
+mod mirror;
+mod properties;
+mod step;
+mod transcripts;
