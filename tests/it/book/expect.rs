@@ -89,7 +89,7 @@ impl AdmittedAs {
         let mut as_written =
             Self { bounds, mode: None, may_cost: false, available: None, expires: None, deadline: None };
         while let Some(word) = words.maybe() {
-            match word.trim_end_matches(',') {
+            match word {
                 "free" => as_written.mode = Some(BillingMode::FreeQuotaOnly),
                 "paid" => as_written.mode = Some(BillingMode::PayAsYouGo),
                 "may-cost" => as_written.may_cost = true,

@@ -27,7 +27,7 @@ const LEASE: u64 = 20_000;
 
 /// `n` commands for an account that begins empty and active. The clock never goes back.
 pub fn random_commands(seed: u64, n: usize) -> Vec<(Timestamp, Command)> {
-    let mut maker = Maker { rng: StdRng::seed_from_u64(seed), now: START, holds: 0, made: 0 };
+    let mut maker = Maker { rng: StdRng::seed_from_u64(seed), now: START, holds: 0, made: 0, next: Vec::new() };
     let mut commands: Vec<_> = setup().into_iter().map(|op| (Timestamp(START), Command::Operate(op))).collect();
     while commands.len() < n {
         commands.push(maker.next());
@@ -80,6 +80,8 @@ struct Maker {
     now: u64,
     holds: u128,
     made: usize,
+    /// What follows on what was made before, last first.
+    next: Vec<Command>,
 }
 
 impl Maker {
@@ -87,18 +89,24 @@ impl Maker {
         self.made += 1;
         self.now += if self.chance(30) { 0 } else { self.up_to(1_500) };
         let closed = self.made > CLOSED_AFTER - setup().len();
+        if let Some(command) = self.next.pop() {
+            return (Timestamp(self.now), command);
+        }
+        if self.chance(1) {
+            self.delayed_reservation();
+        }
         let command = match self.up_to(100) {
             0..42 => Command::Reserve(self.reserve()),
             42..74 => self.resolve(),
             74..77 => Command::Expire { limit: 1 + self.index(40) },
             77..80 => {
-                let (finals, presumed) = (self.up_to(60_000), self.up_to(400_000));
+                let (finals, presumed) = (5_000 + self.up_to(120_000), 5_000 + self.up_to(400_000));
                 let before = |ms: u64| Timestamp(self.now - ms.min(self.now));
                 Command::Forget { finals_before: before(finals), presumed_before: before(presumed) }
             }
-            _ if closed && self.chance(60) => {
-                let state = if self.chance(60) { AccountState::Active } else { AccountState::Closed };
-                Command::Operate(Operation::SetState(if self.made % 60 < 3 { AccountState::Closed } else { state }))
+            _ if closed => {
+                let state = if self.chance(80) { AccountState::Active } else { AccountState::Closed };
+                Command::Operate(Operation::SetState(state))
             }
             _ => Command::Operate(self.operation()),
         };
@@ -123,15 +131,15 @@ impl Maker {
             22..50 => SMALL,
             50..64 => SPLIT,
             64..80 => PERIODS,
-            80..88 => SPENT,
-            88..94 => ENDED,
+            80..86 => SPENT,
+            86..95 => ENDED,
             _ => NOTHING,
         }
     }
 
     /// A hold of late, or one that was never heard of.
     fn hold(&mut self) -> HoldId {
-        let back = if self.chance(80) { self.up_to(12) } else { self.up_to(60) };
+        let back = if self.chance(70) { 1 + self.up_to(8) } else { self.up_to(50) };
         HoldId(if self.chance(6) {
             1_000_000 + self.holds + u128::from(back)
         } else {
@@ -140,13 +148,13 @@ impl Maker {
     }
 
     fn key(&mut self) -> KeyId {
-        let index = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4].get(self.index(13)).copied().unwrap_or(0);
+        let index = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4][self.index(16)];
         ["k1", "k2", "k3", "k4", "k5"][index].into()
     }
 
     fn reserve(&mut self) -> Reserve {
-        self.holds += u128::from(self.chance(85));
-        let hold = if self.chance(88) { HoldId(self.holds) } else { self.hold() };
+        self.holds += 1;
+        let hold = if self.chance(78) { HoldId(self.holds) } else { self.hold() };
         let pool = self.pool();
         let mut ask = Ask { input: self.up_to(150), named: self.up_to(300), ..Ask::default() };
         ask.least = self.up_to(ask.named + 1);
@@ -169,11 +177,26 @@ impl Maker {
             rules: ReserveRules {
                 overrun: if self.chance(6) { Overrun::LastCall } else { Overrun::Never },
                 switch_default_on: self.chance(75),
-                priced: self.chance(85),
+                priced: self.chance(80),
                 bounded: self.chance(94),
                 covered: self.chance(95),
             },
         }
+    }
+
+    /// A reservation that arrives when its call is long over: cut, and corrected since.
+    fn delayed_reservation(&mut self) {
+        let mut reserve = self.reserve();
+        self.holds += 1;
+        reserve.hold = HoldId(self.holds);
+        let (key, model, pool) = (reserve.key.clone(), reserve.model.clone(), reserve.pool.clone());
+        let resolve = |resolution| {
+            let origin = Some(Origin { key: key.clone(), model: model.clone(), pool: pool.clone() });
+            Command::Resolve { hold: reserve.hold, resolution, origin }
+        };
+        let (cut, late) =
+            (resolve(Resolution::Presume(None)), resolve(Resolution::Settle(Usage { input: 9, output: 9 })));
+        self.next = vec![Command::Reserve(reserve), late, cut];
     }
 
     fn resolve(&mut self) -> Command {
@@ -181,9 +204,9 @@ impl Maker {
         let usage =
             if self.chance(3) { Usage { input: usage.input * 9, output: u64::MAX >> self.up_to(60) } } else { usage };
         let resolution = match self.up_to(100) {
-            0..60 => Resolution::Settle(usage),
-            60..80 => Resolution::Release,
-            80..92 => Resolution::Presume(None),
+            0..55 => Resolution::Settle(usage),
+            55..72 => Resolution::Release,
+            72..90 => Resolution::Presume(None),
             _ => Resolution::Presume(Some(usage)),
         };
         let pool = if self.chance(90) { PoolId::from(self.pool()) } else { "unheard-of".into() };
@@ -195,33 +218,33 @@ impl Maker {
         let pool = PoolId::from(POOLS[self.index(POOLS.len())]);
         match self.up_to(100) {
             0..8 => self.new_grant(),
-            8..18 => self.regrant(),
-            18..38 => self.sync(),
-            38..64 => {
-                let rule = if self.chance(70) { SwitchOff::OnceUsedUp } else { SwitchOff::AnyTime };
-                let on = self.chance(75) || (pool.as_str() == SPENT || pool.as_str() == ENDED);
-                Operation::SetSwitch { pool, on: on && !self.chance(15), rule, default_on: self.chance(25) }
+            8..17 => self.regrant(),
+            17..36 => self.sync(),
+            36..64 => {
+                let rule = if self.chance(85) { SwitchOff::OnceUsedUp } else { SwitchOff::AnyTime };
+                let on = [SPENT, ENDED, NOTHING].contains(&pool.as_str()) || self.chance(60);
+                Operation::SetSwitch { pool, on: on && !self.chance(6), rule, default_on: self.chance(25) }
             }
-            64..76 => Operation::SetState(self.state()),
-            76..79 => Operation::SetNeverPay(self.chance(30)),
-            79..83 => key(["k3", "k4", "k5"][self.index(3)], &[]),
-            83..90 => {
-                let state = if self.chance(50) { KeyState::Active } else { KeyState::Disabled };
+            64..72 => Operation::SetState(self.state()),
+            72..74 => Operation::SetNeverPay(self.chance(30)),
+            74..78 => key(["k3", "k4", "k5"][self.index(3)], &[]),
+            78..87 => {
+                let state = if self.chance(60) { KeyState::Active } else { KeyState::Disabled };
                 Operation::SetKeyState { key: ["k3", "k4", "k9"][self.index(3)].into(), state }
             }
-            90..95 => {
+            87..89 => {
                 let closure = if self.chance(70) { Closure::FreeTierOnly } else { Closure::Arrearage };
                 Operation::ClosePool { pool, closure }
             }
-            _ => Operation::ReopenPool { pool: if self.chance(50) { pool } else { "unheard-of".into() } },
+            _ => Operation::ReopenPool { pool: if self.chance(55) { pool } else { "nowhere".into() } },
         }
     }
 
     fn state(&mut self) -> AccountState {
         match self.up_to(100) {
-            0..68 => AccountState::Active,
-            68..80 => AccountState::Unverified,
-            80..88 => AccountState::Overdue { grace_until: Timestamp(self.now + self.up_to(20_000)) },
+            0..78 => AccountState::Active,
+            78..88 => AccountState::Unverified,
+            88..96 => AccountState::Overdue { grace_until: Timestamp(self.now + self.up_to(20_000)) },
             _ => AccountState::NotActivated,
         }
     }

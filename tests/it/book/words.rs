@@ -16,7 +16,7 @@ pub struct Words<'a> {
 
 impl<'a> Words<'a> {
     pub fn new(place: &'a str, text: &'a str) -> Self {
-        Self { place, words: text.split_whitespace().collect(), next: 0 }
+        Self { place, words: text.split([' ', ',']).filter(|word| !word.is_empty()).collect(), next: 0 }
     }
 
     pub fn wrong(&self, why: &str) -> ! {
