@@ -24,7 +24,7 @@ pub fn check(step: &Step<'_>, book: &Book) -> Result<(), String> {
     nothing_is_taken_beyond_what_is_left(step, book)?;
     an_admission_is_what_was_asked_for(step, book)?;
     spent_is_never_edited(step, book)?;
-    overruns_are_recorded(step, book)
+    overruns_are_recorded(step)
 }
 
 /// Held is the sum of the open holds' lines, presumed covers the presumed holds' lines, and the open holds are those that are due.
@@ -170,19 +170,18 @@ fn spent_is_never_edited(step: &Step<'_>, book: &Book) -> Result<(), String> {
 }
 
 /// All that a settlement says was used is posted: as spent, or as billed.
-fn overruns_are_recorded(step: &Step<'_>, _book: &Book) -> Result<(), String> {
+fn overruns_are_recorded(step: &Step<'_>) -> Result<(), String> {
     let Command::Resolve { resolution: Resolution::Settle(usage), origin, .. } = step.command else { return Ok(()) };
     let cap = MAX_AMOUNT / 8;
     let used = usage.input.min(cap) + usage.output.min(cap);
-    let (resolved, known) = match step.outcome {
-        Outcome::Resolved(resolved) => (resolved, true),
-        Outcome::Unknown(resolved) if origin.is_some() => (resolved, false),
-        _ => return Ok(()),
+    let (resolved, known) = if let Outcome::Resolved(resolved) = step.outcome {
+        (resolved, true)
+    } else if let (Outcome::Unknown(resolved), Some(_)) = (step.outcome, origin) {
+        (resolved, false)
+    } else {
+        return Ok(());
     };
-    let of_usage = |entry: &&Entry| {
-        matches!(entry.kind, EntryKind::Settle | EntryKind::Correct | EntryKind::Unknown)
-            && entry.spent + entry.presumed > i64::MIN
-    };
+    let of_usage = |entry: &&Entry| matches!(entry.kind, EntryKind::Settle | EntryKind::Correct | EntryKind::Unknown);
     let entries =
         step.changes.iter().filter_map(|change| if let Change::Entry(entry) = change { Some(entry) } else { None });
     let entries: Vec<&Entry> = entries.filter(of_usage).collect();

@@ -20,6 +20,12 @@ fn the_transcripts_come_out_as_written() {
 }
 
 #[test]
+fn most_transcripts_can_be_played_against_a_store() {
+    let all = transcripts();
+    assert!(all.len() > 50 && all.iter().filter(|transcript| transcript.has_upkeep()).count() < 5);
+}
+
+#[test]
 fn the_transcripts_show_every_outcome() {
     let mut seen = BTreeSet::new();
     for transcript in transcripts() {
