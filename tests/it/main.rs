@@ -12,6 +12,7 @@
     reason = "a test may stop where something is not as it should be, and the modules of one binary share what they need"
 )]
 
+mod book;
 mod config;
 mod dialects;
 mod dialects_facts;
@@ -22,6 +23,7 @@ mod dialects_route;
 mod dialects_splice;
 mod dialects_stream;
 mod ends;
+mod ledger;
 mod load;
 mod request_path;
 mod simulator;
