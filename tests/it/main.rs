@@ -2,6 +2,7 @@
 #![cfg(test)]
 #![allow(unreachable_pub, reason = "the modules of one binary share what they need")]
 
+mod clients;
 mod dialects;
 mod dialects_facts;
 mod dialects_input;
