@@ -19,8 +19,7 @@ tools: ## Install what the tests need: Python, Node and the SDKs (apt only for w
 	@tests/clients/tools.sh
 
 test: tools ## The whole test suite
-	$(CARGO) test --locked --lib --bins --tests
-	$(CARGO) test --locked --doc
+	$(CARGO) test --locked
 
 fmt: ## Is everything formatted?
 	$(CARGO) fmt --check
