@@ -112,6 +112,7 @@ pub fn load(path: Option<&Path>, env: &Env) -> Result<Loaded, ConfigErrors> {
     let named: Option<PathBuf> = path.map(Path::to_owned).or_else(|| env.get(FILE_VARIABLE).map(PathBuf::from));
     let tree = read_tree(named.as_deref(), env, &mut report);
     let loaded = read_everything(&tree, env, &mut report);
+    overlay::warn_of_near_misses(env, &mut report);
     let (mistakes, warnings) = report.finish();
     match loaded {
         Some((config, catalogue, sites)) if mistakes.is_empty() => Ok(Loaded { config, catalogue, sites, warnings }),

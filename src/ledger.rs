@@ -10,8 +10,10 @@ mod command;
 mod ids;
 mod operate;
 mod outcome;
+mod plan;
 mod reserve;
 mod resolve;
+mod spread;
 
 pub use apply::{Change, EXPIRE_AT_MOST, apply, recover_presumed};
 pub use balance::{Balance, Grant, Side, Unit};

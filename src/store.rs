@@ -102,7 +102,8 @@ pub trait LedgerStore: Send + Sync {
     /// All accounts.
     fn accounts(&self) -> Answer<'_, Vec<AccountId>>;
 
-    /// The newest entries of an account, newest first, at most `limit`.
+    /// The newest entries of an account, newest first, at most `limit`. A store may leave out what a reservation wrote: its record
+    /// is the hold.
     fn entries<'a>(&'a self, account: &'a AccountId, pool: Option<&'a PoolId>, limit: usize) -> Answer<'a, Vec<Entry>>;
 
     /// The store's clock.

@@ -51,6 +51,9 @@ fn mask_values(line: &str, line_start: usize, bytes: &mut [u8]) {
 
 fn mask_api_keys(text: &str, bytes: &mut [u8]) {
     for (start, _) in text.match_indices("sk-") {
+        if text.get(..start).is_some_and(|before| before.ends_with(|c: char| c.is_alphanumeric())) {
+            continue;
+        }
         let tail = text.get(start..).unwrap_or_default();
         let length = tail.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).unwrap_or(tail.len());
         if length >= 10 {

@@ -55,3 +55,24 @@ fn insert(tree: &mut Table, parts: &[&str], found: Found, report: &mut Report) {
         }
     }
 }
+
+/// Warns of variables that would be overrides with one more underscore: they are not read, and were surely meant.
+pub(super) fn warn_of_near_misses(env: &Env, report: &mut Report) {
+    let near: Vec<(String, String)> = env
+        .starting_with(PREFIX)
+        .filter(|(name, _)| !name.contains(BETWEEN))
+        .filter_map(|(name, _)| {
+            let meant = report.known.iter().find(|key| name == variable_of(key, "_"))?;
+            Some((name.to_owned(), variable_of(meant, BETWEEN)))
+        })
+        .collect();
+    for (name, meant) in near {
+        let help = Some(format!("did you mean {meant}?"));
+        report.warning(None, format!("the variable {name} is not read"), "", help);
+    }
+}
+
+/// The variable of a key, its parts joined by this.
+fn variable_of(key: &str, between: &str) -> String {
+    format!("{PREFIX}{}", key.replace("*", "default").replace('.', between).to_ascii_uppercase())
+}

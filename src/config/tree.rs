@@ -113,19 +113,20 @@ fn is_reference(table: &Table) -> bool {
     !table.is_empty() && table.keys().all(|key| key == "env" || key == "file")
 }
 
-/// Puts `over` on top of `base`, key by key.
+/// Puts `over` on top of `base`, key by key. A table that both have stands where `over` has it.
 pub(super) fn merge(base: &mut Table, over: Table) {
-    for (key, found) in over {
-        match (base.get_mut(&key), found) {
-            (Some(Found { value: Value::Table(below), .. }), Found { value: Value::Table(above), .. })
-                if !is_reference(below) && !is_reference(&above) =>
-            {
-                merge(below, above);
+    for (name, above) in over {
+        let Some(below) = base.get_mut(&name) else {
+            base.insert(name, above);
+            continue;
+        };
+        match (&mut below.value, above.value) {
+            (Value::Table(under), Value::Table(table)) if !is_reference(under) && !is_reference(&table) => {
+                merge(under, table);
             }
-            (_, found) => {
-                base.insert(key, found);
-            }
+            (under, value) => *under = value,
         }
+        (below.key, below.spot) = (above.key, above.spot);
     }
 }
 

@@ -81,9 +81,10 @@ pub(super) fn base_url(text: &str) -> Result<Uri, String> {
     if text.contains('@') {
         return Err("a URL with a user or a password in it is not taken".to_owned());
     }
-    let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| format!("\"{text}\" is no URL"))?;
+    let unusable = || format!("\"{text}\" is no URL; write it with its scheme, such as \"https://host/path\"");
+    let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| unusable())?;
     if uri.authority().is_none() {
-        return Err(format!("\"{text}\" is no URL; write it with its scheme, such as \"https://{text}\""));
+        return Err(unusable());
     }
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(format!("\"{text}\" is neither http nor https"));

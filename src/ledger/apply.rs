@@ -3,7 +3,7 @@
 use super::balance::signed;
 use super::book::{Book, HoldState};
 use super::command::Command;
-use super::ids::{Amount, GrantId, HoldId, KeyId, PoolId, Timestamp};
+use super::ids::{Amount, GrantId, HoldId, KeyId, MAX_AMOUNT, PoolId, Timestamp};
 use super::outcome::{Entry, EntryKind, Outcome};
 use super::{operate, reserve, resolve};
 
@@ -70,23 +70,38 @@ pub fn recover_presumed(
 }
 
 /// Writes an entry and moves the balance that it names. The only place where a balance changes.
-pub(super) fn post(book: &mut Book, entry: Entry, changes: &mut Vec<Change>) {
+///
+/// The entry says what the counters really moved by, so that a balance is the fold of its entries also where a counter stands at
+/// its limit. An entry that moves nothing is not written.
+pub(super) fn post(book: &mut Book, mut entry: Entry, changes: &mut Vec<Change>) {
     let Some(pool) = book.pools.get_mut(&entry.pool) else { return };
     match entry.grant {
         Some(grant) => {
             let Some(fund) = pool.grants.iter_mut().find(|fund| fund.grant.id == grant) else { return };
             let balance = &mut fund.balance;
-            balance.granted = balance.granted.saturating_add_signed(entry.granted);
-            balance.held = balance.held.saturating_add_signed(entry.held);
-            balance.spent = balance.spent.saturating_add_signed(entry.spent);
-            balance.presumed = balance.presumed.saturating_add_signed(entry.presumed);
+            entry.granted = shift(&mut balance.granted, entry.granted);
+            entry.held = shift(&mut balance.held, entry.held);
+            entry.spent = shift(&mut balance.spent, entry.spent);
+            entry.presumed = shift(&mut balance.presumed, entry.presumed);
+            if [entry.granted, entry.held, entry.spent, entry.presumed] == [0; 4] {
+                return;
+            }
         }
         None => {
-            pool.billed.input = pool.billed.input.saturating_add(entry.billed.input);
-            pool.billed.output = pool.billed.output.saturating_add(entry.billed.output);
+            entry.billed.input = entry.billed.input.min(MAX_AMOUNT.saturating_sub(pool.billed.input));
+            entry.billed.output = entry.billed.output.min(MAX_AMOUNT.saturating_sub(pool.billed.output));
+            pool.billed.input += entry.billed.input;
+            pool.billed.output += entry.billed.output;
         }
     }
     changes.push(Change::Entry(entry));
+}
+
+/// Moves a counter, within 0 and [`MAX_AMOUNT`]; answers by how much it moved.
+fn shift(counter: &mut Amount, by: i64) -> i64 {
+    let before = *counter;
+    *counter = before.saturating_add_signed(by).min(MAX_AMOUNT);
+    signed(*counter) - signed(before)
 }
 
 fn forget(book: &mut Book, finals: Timestamp, presumed: Timestamp, changes: &mut Vec<Change>) -> Outcome {

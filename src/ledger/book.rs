@@ -170,7 +170,8 @@ pub struct Hold {
     pub key: KeyId,
     /// What is set aside, in the order in which it is used. Empty for a paid call without quota.
     pub lines: Vec<Line>,
-    /// The whole amount that the call may cost; above the lines' sum only in pay-as-you-go.
+    /// The whole amount that the call may cost; above the lines' sum only in pay-as-you-go and for a last call. Once presumed in
+    /// pay-as-you-go: the lines and what was billed, so that a correction bills no more than the rest.
     pub amount: Amount,
     /// The mode under which it was admitted; a later flip of the switch does not change it.
     pub mode: BillingMode,

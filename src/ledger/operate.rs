@@ -6,6 +6,7 @@ use super::book::{AccountState, BillingMode, Book, Fund, HoldState, Key, KeyStat
 use super::command::{Operation, SwitchOff};
 use super::ids::{Amount, GrantId, HoldId, KeyId, MAX_AMOUNT, PoolId, Timestamp};
 use super::outcome::{Decline, Done, Entry, EntryKind, Outcome};
+use super::plan::Pays;
 
 pub(super) fn operate(book: &mut Book, now: Timestamp, operation: Operation, changes: &mut Vec<Change>) -> Outcome {
     let result = match operation {
@@ -27,7 +28,11 @@ pub(super) fn operate(book: &mut Book, now: Timestamp, operation: Operation, cha
         }
         Operation::PutKey(key) => put_key(book, key, changes),
         Operation::SetKeyState { key, state } => set_key_state(book, &key, state, changes),
-        Operation::ClosePool { pool, closure } => set_closed(book, &pool, Some(closure), changes),
+        Operation::ClosePool { pool, closure } => {
+            // The provider may refuse a pool that has no grant and was never heard of here.
+            book.pools.entry(pool.clone()).or_default();
+            set_closed(book, &pool, Some(closure), changes)
+        }
         Operation::ReopenPool { pool } => set_closed(book, &pool, None, changes),
     };
     match result {
@@ -111,52 +116,39 @@ fn sync(
     Ok(Done::Balance { balance: fund_of(book, pool, grant)?.balance, drift })
 }
 
-/// Raises what is available: first what was presumed and belongs to no hold, then presumed holds (oldest first, each only as a
-/// whole, so that none of them is corrected a second time), then what was spent.
+/// Raises what is available: out of what was presumed, then of what was spent; what neither can give was granted beyond what
+/// this book knew.
+///
+/// The console's figure counts what the presumed calls used. So from now on none of them gives anything back: their lines on this
+/// grant become zero, and a settlement that still comes is recorded in full.
 fn give_back(
     book: &mut Book,
     now: Timestamp,
     (pool, grant): (&PoolId, GrantId),
-    mut amount: Amount,
+    amount: Amount,
     changes: &mut Vec<Change>,
 ) {
-    let mut holds: Vec<(Timestamp, HoldId, Amount)> = book
-        .holds
-        .iter()
-        .filter(|(_, hold)| hold.state == HoldState::Presumed && hold.pool == *pool && hold.lines.len() == 1)
-        .filter_map(|(id, hold)| {
-            hold.lines.iter().find(|line| line.grant == grant).map(|line| (hold.since, *id, line.amount))
-        })
-        .collect();
-    holds.sort_unstable();
-    let in_holds: Amount = book
-        .holds
-        .values()
-        .filter(|hold| hold.state == HoldState::Presumed && hold.pool == *pool)
-        .flat_map(|hold| &hold.lines)
-        .filter(|line| line.grant == grant)
-        .map(|line| line.amount)
-        .sum();
     let Some(balance) = book.fund(pool, grant).map(|fund| fund.balance) else { return };
-    let mut presumed = amount.min(balance.presumed.saturating_sub(in_holds));
-    amount -= presumed;
-    for (_, id, held) in holds {
-        if held <= amount {
-            amount -= held;
-            presumed += held;
-            if let Some(hold) = book.holds.get_mut(&id) {
-                hold.state = HoldState::Corrected;
-                hold.since = now;
-            }
-            changes.push(Change::Hold(id));
-        }
-    }
+    let presumed = amount.min(balance.presumed);
+    let spent = (amount - presumed).min(balance.spent);
     let mut entry = Entry::new(now, EntryKind::Sync, pool.clone(), Some(grant));
     entry.presumed = -signed(presumed);
-    entry.spent = -signed(amount.min(balance.spent));
-    // What neither can give was granted beyond what this book knew.
-    entry.granted = signed(amount.saturating_sub(balance.spent));
+    entry.spent = -signed(spent);
+    entry.granted = signed(amount - presumed - spent);
     post(book, entry, changes);
+    let mut fixed: Vec<HoldId> = Vec::new();
+    for (id, hold) in book.holds.iter_mut().filter(|(_, hold)| hold.state == HoldState::Presumed && hold.pool == *pool)
+    {
+        for line in hold.lines.iter_mut().filter(|line| line.grant == grant && line.amount > 0) {
+            if hold.mode == BillingMode::PayAsYouGo {
+                hold.amount = hold.amount.saturating_sub(line.amount);
+            }
+            line.amount = 0;
+            fixed.push(*id);
+        }
+    }
+    fixed.sort_unstable();
+    changes.extend(fixed.into_iter().map(Change::Hold));
 }
 
 fn switch_on(
@@ -215,11 +207,17 @@ impl Pool {
         !self.grants.is_empty() && self.grants.iter().all(|fund| fund.grant.end.is_some_and(|end| end <= now))
     }
 
-    /// Whether nothing is left of the grants that have not ended, even if every call in progress used nothing.
+    /// Whether nothing is left of the grants that have not ended, even if every call in progress used nothing. Where input and
+    /// output are counted apart, one of them is enough: no call can be made without it.
     #[must_use]
     pub fn used_up(&self, now: Timestamp) -> bool {
-        let mut alive = self.grants.iter().filter(|fund| fund.grant.end.is_none_or(|end| now < end)).peekable();
-        alive.peek().is_some() && alive.all(|fund| fund.balance.unspent() <= 0)
+        let alive = || self.grants.iter().filter(|fund| fund.grant.end.is_none_or(|end| now < end));
+        let sides: [Pays; 2] = [Fund::pays_input, Fund::pays_output];
+        let gone = |pays: &Pays| {
+            let mut paying = alive().filter(|fund| pays(fund)).peekable();
+            paying.peek().is_some() && paying.all(|fund| fund.balance.unspent() <= 0)
+        };
+        sides.iter().any(gone)
     }
 }
 

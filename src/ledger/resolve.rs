@@ -4,8 +4,9 @@ use super::apply::{Change, post};
 use super::balance::signed;
 use super::book::{BillingMode, Book, Fund, Hold, HoldState, Line};
 use super::command::{Origin, Resolution, Usage};
-use super::ids::{Amount, GrantId, HoldId, PoolId, Timestamp};
+use super::ids::{GrantId, HoldId, MAX_AMOUNT, PoolId, Timestamp};
 use super::outcome::{Entry, EntryKind, Outcome, Resolved};
+use super::spread::{Spread, amount_of, billed_before, spread, sum_of};
 
 pub(super) fn resolve(
     book: &mut Book,
@@ -15,6 +16,7 @@ pub(super) fn resolve(
     origin: Option<Origin>,
     changes: &mut Vec<Change>,
 ) -> Outcome {
+    let resolution = within_limits(resolution);
     let Some(hold) = book.holds.get(&id) else {
         return unknown(book, now, id, resolution, origin, changes);
     };
@@ -49,23 +51,26 @@ pub(super) fn resolve(
     }
 }
 
+/// A figure above what a counter can take is a broken one: it counts as the most that is taken at once.
+fn within_limits(resolution: Resolution) -> Resolution {
+    let cap = |usage: Usage| Usage { input: usage.input.min(MAX_AMOUNT / 8), output: usage.output.min(MAX_AMOUNT / 8) };
+    match resolution {
+        Resolution::Settle(usage) => Resolution::Settle(cap(usage)),
+        Resolution::Presume(seen) => Resolution::Presume(seen.map(cap)),
+        Resolution::Release => Resolution::Release,
+    }
+}
+
 /// Posts the due holds in full, oldest first. Nothing is given back: whether they were used is not known (LEDGER 1.2).
 pub(super) fn expire(book: &mut Book, now: Timestamp, limit: usize, changes: &mut Vec<Change>) -> usize {
     let mut posted = 0;
     while posted < limit {
-        let Some((_, id)) = book.due.first().filter(|(deadline, _)| *deadline <= now).copied() else { break };
+        let Some((deadline, id)) = book.due.first().filter(|(deadline, _)| *deadline <= now).copied() else { break };
+        book.due.remove(&(deadline, id));
         presume(book, now, id, EntryKind::Expire, Usage::default(), changes);
         posted += 1;
     }
     posted
-}
-
-/// Where usage goes: what each grant pays, and what none of them does.
-#[derive(Default)]
-struct Spread {
-    credits: Vec<Line>,
-    covered: Usage,
-    billed: Usage,
 }
 
 /// Resolves a hold to `usage`: its lines come back, and the usage is posted as spent.
@@ -92,6 +97,7 @@ fn finish(
         entry.spent = signed(amount_of(&spread.credits, grant));
         post(book, entry, changes);
     }
+    let spread = Spread { billed: beyond(spread.billed, billed_before(&hold)), ..spread };
     bill(book, now, id, kind, &hold.pool, spread.billed, changes);
     changes.push(Change::Hold(id));
     report(book, &hold, state, &spread, usage, changes)
@@ -124,6 +130,9 @@ fn presume(
     }
     bill(book, now, id, kind, &hold.pool, spread.billed, changes);
     if let Some(kept) = book.holds.get_mut(&id) {
+        if kept.mode == BillingMode::PayAsYouGo {
+            kept.amount = sum_of(&presumed).saturating_add(spread.billed.total());
+        }
         kept.lines = presumed;
     }
     changes.push(Change::Hold(id));
@@ -140,7 +149,14 @@ fn close(book: &mut Book, now: Timestamp, id: HoldId, state: HoldState) -> Optio
     Some(before)
 }
 
-/// Usage of a hold that the book never saw is recorded, and a release leaves a tombstone (LEDGER 2).
+/// What is left of a bill, input first, after `paid` of it was billed before.
+fn beyond(bill: Usage, paid: u64) -> Usage {
+    let input = bill.input.min(paid);
+    Usage { input: bill.input - input, output: bill.output.saturating_sub(paid - input) }
+}
+
+/// Usage of a hold that the book never saw is recorded, and a release leaves a tombstone (LEDGER 2). A call whose usage nobody
+/// knows leaves one that a late settlement can still correct.
 fn unknown(
     book: &mut Book,
     now: Timestamp,
@@ -151,12 +167,14 @@ fn unknown(
 ) -> Outcome {
     let (usage, state) = match (resolution, &origin) {
         (Resolution::Settle(usage) | Resolution::Presume(Some(usage)), Some(_)) => (usage, HoldState::Settled),
+        (Resolution::Presume(None), Some(_)) => (Usage::default(), HoldState::Presumed),
         (Resolution::Release | Resolution::Settle(_) | Resolution::Presume(_), _) => {
             (Usage::default(), HoldState::Released)
         }
     };
     let origin = origin.unwrap_or_else(|| Origin { key: "".into(), model: "".into(), pool: "".into() });
-    let mode = book.mode(book.pools.get(&origin.pool), false);
+    // The site's default is not known here: unless the switch is off, the grants take all of it rather than a bill.
+    let mode = book.mode(book.pools.get(&origin.pool), true);
     let pool = origin.pool;
     let hold = Hold {
         pool: pool.clone(),
@@ -169,9 +187,6 @@ fn unknown(
         deadline: now,
         since: now,
     };
-    if usage.total() > 0 {
-        book.pools.entry(pool.clone()).or_default();
-    }
     let spread = spread(book, now, &hold, usage);
     for credit in &spread.credits {
         let mut entry = Entry::new(now, EntryKind::Unknown, pool.clone(), Some(credit.grant));
@@ -186,100 +201,6 @@ fn unknown(
     Outcome::Unknown(resolved)
 }
 
-/// Distributes usage, input before output: the hold's own lines first, then whatever else is available. What is left over goes,
-/// in free quota only, to the last grant that pays for it, also below zero; otherwise it is billed (LEDGER 2).
-fn spread(book: &Book, now: Timestamp, hold: &Hold, usage: Usage) -> Spread {
-    let mut spread = Spread::default();
-    let Some(pool) = book.pools.get(&hold.pool) else {
-        spread.billed = usage;
-        return spread;
-    };
-    let mut own = hold.lines.clone();
-    let input_left = take(&pool.grants, &mut own, &mut spread.credits, hold, now, usage.input, Fund::pays_input);
-    let output_left = take(&pool.grants, &mut own, &mut spread.credits, hold, now, usage.output, Fund::pays_output);
-    let mut covered = Usage { input: usage.input - input_left, output: usage.output - output_left };
-    if hold.mode == BillingMode::FreeQuotaOnly {
-        covered.input += below_zero(&pool.grants, &mut spread.credits, hold, input_left, Fund::pays_input);
-        covered.output += below_zero(&pool.grants, &mut spread.credits, hold, output_left, Fund::pays_output);
-    }
-    spread.covered = covered;
-    spread.billed = Usage { input: usage.input - covered.input, output: usage.output - covered.output };
-    spread
-}
-
-fn take(
-    funds: &[Fund],
-    own: &mut [Line],
-    credits: &mut Vec<Line>,
-    hold: &Hold,
-    now: Timestamp,
-    mut amount: Amount,
-    pays: fn(&Fund) -> bool,
-) -> Amount {
-    for line in own.iter_mut() {
-        if funds.iter().any(|fund| fund.grant.id == line.grant && pays(fund)) {
-            let part = amount.min(line.amount);
-            line.amount -= part;
-            amount -= part;
-            credit(credits, line.grant, part);
-        }
-    }
-    if amount == 0 {
-        return 0;
-    }
-    // The hold's lines still count against `available`, which leaves exactly what nobody else has set aside.
-    for fund in funds.iter().filter(|fund| pays(fund) && fund.alive(now, hold)) {
-        let beyond_own = amount_of(credits, fund.grant.id).saturating_sub(amount_of(&hold.lines, fund.grant.id));
-        let spare = amount_of(own, fund.grant.id);
-        let room = u64::try_from(fund.balance.available()).unwrap_or(0).saturating_sub(beyond_own);
-        // A split grant's own line that the other side did not use is free for nobody else.
-        let part = amount.min(room.saturating_add(spare));
-        take_own(own, fund.grant.id, part);
-        amount -= part;
-        credit(credits, fund.grant.id, part);
-    }
-    amount
-}
-
-fn take_own(own: &mut [Line], grant: GrantId, part: Amount) {
-    if let Some(line) = own.iter_mut().find(|line| line.grant == grant) {
-        line.amount = line.amount.saturating_sub(part);
-    }
-}
-
-impl Fund {
-    /// Whether usage may be posted here: the hold names it, or it is valid now.
-    fn alive(&self, now: Timestamp, hold: &Hold) -> bool {
-        let named = hold.lines.iter().any(|line| line.grant == self.grant.id);
-        named || (self.grant.start <= now && self.grant.end.is_none_or(|end| now < end))
-    }
-}
-
-fn below_zero(funds: &[Fund], credits: &mut Vec<Line>, hold: &Hold, amount: Amount, pays: fn(&Fund) -> bool) -> Amount {
-    if amount == 0 {
-        return 0;
-    }
-    let named = |fund: &&Fund| hold.lines.iter().any(|line| line.grant == fund.grant.id);
-    let last = funds.iter().rfind(|fund| pays(fund) && named(fund)).or_else(|| funds.iter().rfind(|fund| pays(fund)));
-    match last {
-        Some(fund) => {
-            credit(credits, fund.grant.id, amount);
-            amount
-        }
-        None => 0,
-    }
-}
-
-fn credit(credits: &mut Vec<Line>, grant: GrantId, amount: Amount) {
-    if amount == 0 {
-        return;
-    }
-    match credits.iter_mut().find(|line| line.grant == grant) {
-        Some(line) => line.amount = line.amount.saturating_add(amount),
-        None => credits.push(Line { grant, amount }),
-    }
-}
-
 fn bill(
     book: &mut Book,
     now: Timestamp,
@@ -292,6 +213,8 @@ fn bill(
     if billed.total() == 0 {
         return;
     }
+    // A paid call may be the first that is heard of its pool.
+    book.pools.entry(pool.clone()).or_default();
     let mut entry = Entry::new(now, kind, pool.clone(), None);
     entry.hold = Some(id);
     entry.billed = billed;
@@ -307,7 +230,10 @@ fn report(
     usage: Usage,
     changes: &mut Vec<Change>,
 ) -> Resolved {
-    let over_hold = usage.total().saturating_sub(hold.amount);
+    // The amount of a presumed hold that was paid for, or that the book never saw, is no bound (see `Hold::amount`).
+    let unbound = hold.state == HoldState::Presumed && (hold.mode == BillingMode::PayAsYouGo || hold.amount == 0);
+    let bound = if unbound { u64::MAX } else { hold.amount };
+    let over_hold = usage.total().saturating_sub(bound);
     let mut overspent = 0;
     if let Some(pool) = book.pools.get_mut(&hold.pool) {
         let touched = |fund: &&Fund| spread.credits.iter().any(|line| line.grant == fund.grant.id);
@@ -319,10 +245,6 @@ fn report(
         }
     }
     Resolved { state, covered: spread.covered, billed: spread.billed, over_hold, overspent }
-}
-
-fn amount_of(lines: &[Line], grant: GrantId) -> Amount {
-    lines.iter().find(|line| line.grant == grant).map_or(0, |line| line.amount)
 }
 
 /// The grants of both lists, each once, in the order of the first.

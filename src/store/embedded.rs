@@ -36,6 +36,7 @@ mod reader;
 mod recount;
 mod recover;
 mod rows;
+mod salvage;
 mod schema;
 mod statements;
 mod watermark;

@@ -21,6 +21,8 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 const RANDOM_CHARS: usize = 43;
 /// 62^6 > 2^32.
 const CHECK_CHARS: usize = 6;
+/// What is enough to tell the keys of an account apart.
+const ID_CHARS: usize = 8;
 /// The bytes of a pepper.
 const PEPPER_BYTES: usize = 32;
 /// The block of SHA-256: a key that is padded with zeros to a block gives the same HMAC.
@@ -130,6 +132,16 @@ pub fn new_token(prefix: &str) -> Result<Zeroizing<String>, NoEntropy> {
     Ok(token)
 }
 
+/// A short random name behind `prefix`: not a secret, and told apart from others by whoever keeps them.
+///
+/// # Errors
+/// [`NoEntropy`] when the operating system gives no random bytes.
+pub fn new_id(prefix: &str) -> Result<String, NoEntropy> {
+    let mut id = String::from(prefix);
+    push_random(&mut id, ID_CHARS)?;
+    Ok(id)
+}
+
 /// Whether the text can be a key of ours at all: prefix, length, characters and checksum. `false` says that nobody ever got
 /// this key from here, without asking a store; `true` says nothing about whether the key is known.
 #[must_use]
@@ -170,7 +182,7 @@ fn checksum(text: &str) -> [u8; CHECK_CHARS] {
 }
 
 fn letter(number: u32) -> char {
-    ALPHABET.iter().nth((number % 62) as usize).copied().map_or('0', char::from)
+    ALPHABET.get((number % 62) as usize).copied().map_or('0', char::from)
 }
 
 #[cfg(test)]

@@ -17,6 +17,22 @@ mod request_path;
 mod simulator;
 mod support;
 mod vectors;
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may stop where something is not as it should be"
+)]
 
+mod store_child;
+mod store_faults;
+mod store_kill;
+mod store_model;
 mod store_support;
 mod store_traits;
+mod config;
+mod tidy;

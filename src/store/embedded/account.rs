@@ -19,6 +19,9 @@ const FINALS_KEPT_MS: u64 = 60_000;
 /// How many finals stay in memory at most.
 const FINALS_AT_MOST: usize = 4_096;
 
+/// After the last change so many flushes follow: one syncs, two let the watermarks fall.
+pub(super) const FLUSHES_AFTER: u8 = 3;
+
 /// An account behind its lock.
 #[derive(Debug)]
 pub(super) struct Account {
@@ -31,7 +34,9 @@ pub(super) struct Account {
 pub(super) struct Live {
     pub(super) number: i64,
     pub(super) book: Book,
-    pub(super) promises: Vec<Promise>,
+    pub(super) promises: BTreeMap<GrantId, Promise>,
+    /// How many flushes still look at the watermarks.
+    pub(super) restless: u8,
     pub(super) digests: BTreeMap<KeyId, KeyDigest>,
     pub(super) block_max: Amount,
     finals: VecDeque<Kept>,
@@ -41,9 +46,8 @@ pub(super) struct Live {
 }
 
 /// What the disk says of a balance, or will say once the queue has drained.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Promise {
-    pub(super) grant: GrantId,
     pub(super) mark: Mark,
     pub(super) written: Option<BalanceRow>,
 }
@@ -90,7 +94,8 @@ impl Live {
         Self {
             number,
             book,
-            promises: Vec::new(),
+            promises: BTreeMap::new(),
+            restless: FLUSHES_AFTER,
             digests: BTreeMap::new(),
             block_max,
             finals: VecDeque::new(),
@@ -110,7 +115,8 @@ impl Live {
     }
 
     /// Puts a final that was found on the disk back into the book.
-    pub(super) fn recall(&mut self, id: HoldId, state: HoldState, since: Timestamp) {
+    /// Kept as long as one that became final now, so that nobody forgets it before the command that asked for it.
+    pub(super) fn recall(&mut self, id: HoldId, state: HoldState, since: Timestamp, now: Timestamp) {
         let hold = Hold {
             pool: "".into(),
             model: "".into(),
@@ -123,7 +129,7 @@ impl Live {
             since,
         };
         self.book.holds.entry(id).or_insert(hold);
-        self.finals.push_back(Kept { id, since, batch: 0 });
+        self.finals.push_back(Kept { id, since: now, batch: 0 });
     }
 
     /// Carries out a command in the book and sends what changed on its way.
@@ -170,6 +176,7 @@ impl Live {
         });
         changes.clear();
         let group = pushed?;
+        self.restless = FLUSHES_AFTER;
         self.sweep(queue.committed(), now);
         Ok(waits.then_some(group))
     }
@@ -182,16 +189,9 @@ impl Live {
             let Some(grant) = entry.grant else { continue };
             let Some(balance) = self.book.fund(&entry.pool, grant).map(|fund| fund.balance) else { continue };
             let block_max = self.block_max;
-            rises |= self.promise(grant).is_some_and(|promise| promise.mark.rise(&balance, block_max));
+            rises |= self.promises.entry(grant).or_default().mark.rise(&balance, block_max);
         }
         rises
-    }
-
-    pub(super) fn promise(&mut self, grant: GrantId) -> Option<&mut Promise> {
-        if !self.promises.iter().any(|promise| promise.grant == grant) {
-            self.promises.push(Promise { grant, mark: Mark::default(), written: None });
-        }
-        self.promises.iter_mut().find(|promise| promise.grant == grant)
     }
 
     /// Translates a change; the values stand in the book.
@@ -226,7 +226,7 @@ impl Live {
     pub(super) fn balance(&mut self, pool: &PoolId, grant: GrantId, batch: &mut Batch) {
         let Some(balance) = self.book.fund(pool, grant).map(|fund| fund.balance) else { return };
         let account = self.number;
-        let Some(promise) = self.promise(grant) else { return };
+        let promise = self.promises.entry(grant).or_default();
         let row = BalanceRow::of(&balance, promise.mark.promised);
         if promise.written != Some(row) {
             promise.written = Some(row);

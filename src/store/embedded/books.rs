@@ -51,7 +51,7 @@ impl Embedded {
             live.number
         };
         if let Some((state, since)) = self.reader.final_of(number, id).await? {
-            account.lock()?.recall(id, state, since);
+            account.lock()?.recall(id, state, since, self.inner.clock.now());
         }
         Ok(())
     }

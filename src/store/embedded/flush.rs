@@ -67,6 +67,10 @@ impl Flush {
 fn lower_watermarks(inner: &Inner) -> Result<(), crate::store::StoreError> {
     for account in inner.accounts.load().values() {
         let mut live = account.lock()?;
+        if live.restless == 0 {
+            continue;
+        }
+        live.restless -= 1;
         let block_max = live.block_max;
         let funds: Vec<_> = live
             .book
@@ -76,9 +80,7 @@ fn lower_watermarks(inner: &Inner) -> Result<(), crate::store::StoreError> {
             .collect();
         let fell: Vec<(PoolId, GrantId)> = funds
             .into_iter()
-            .filter(|(_, grant, balance)| {
-                live.promise(*grant).is_some_and(|promise| promise.mark.fall(balance, block_max))
-            })
+            .filter(|(_, grant, balance)| live.promises.entry(*grant).or_default().mark.fall(balance, block_max))
             .map(|(pool, grant, _)| (pool, grant))
             .collect();
         if !fell.is_empty() {

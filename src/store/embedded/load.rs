@@ -146,7 +146,7 @@ fn pools(connection: &Connection, books: &mut Books) -> Loaded<()> {
     Ok(())
 }
 
-fn closure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Closure>> {
+pub(super) fn closure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Closure>> {
     match row.get::<_, Option<String>>(column)? {
         Some(_) => enum_of(row, column).map(Some),
         None => Ok(None),
@@ -190,7 +190,7 @@ fn grants(connection: &Connection, books: &mut Books, written: &HashMap<(i64, Gr
         };
         let live = book_of(books, account)?;
         let mark = Mark::new(balance.watermark);
-        live.promises.push(Promise { grant: grant.id, mark, written: Some(*balance) });
+        live.promises.insert(grant.id, Promise { mark, written: Some(*balance) });
         live.book.next_grant = live.book.next_grant.max(id.saturating_add(1));
         let Some(pool) = live.book.pools.get_mut(&grant.pool) else {
             return broken(format!("grant {id} belongs to pool {:?}, which is missing", grant.pool));
@@ -254,7 +254,7 @@ fn holds(connection: &Connection, books: &mut Books) -> Loaded<u64> {
     Ok(found)
 }
 
-fn hold(row: &Row<'_>, account: i64, id: HoldId) -> Loaded<Option<Hold>> {
+pub(super) fn hold(row: &Row<'_>, account: i64, id: HoldId) -> Loaded<Option<Hold>> {
     let text: String = row.get(5)?;
     let Some(lines) = parse_lines(&text) else { return Ok(None) };
     let hold = Hold {

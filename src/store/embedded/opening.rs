@@ -126,7 +126,7 @@ pub(super) fn open(settings: &Settings, file: &Path, mut witness: Witness, now: 
     Ok(Ready { connection, witness, testimony, live, books, queue, keys, opening })
 }
 
-fn loading(file: &Path) -> impl Fn(LoadError) -> OpenError {
+pub(super) fn loading(file: &Path) -> impl Fn(LoadError) -> OpenError {
     let file = file.to_owned();
     move |error| match error {
         LoadError::Broken(what) => OpenError::Corrupt { file: file.clone(), what },
@@ -187,7 +187,6 @@ fn recover_to_watermarks(
     opening: &mut Opening,
 ) -> Result<(), StoreError> {
     let mut changes: Vec<Change> = Vec::new();
-    let promised: Vec<_> = live.promises.iter().map(|promise| (promise.grant, promise.mark.promised)).collect();
     let funds: Vec<_> = live
         .book
         .pools
@@ -195,7 +194,7 @@ fn recover_to_watermarks(
         .flat_map(|(pool, state)| state.grants.iter().map(|fund| (pool.clone(), fund.grant.id, fund.balance)))
         .collect();
     for (pool, grant, balance) in funds {
-        let promise = promised.iter().find(|(id, _)| *id == grant).map_or(0, |(_, promised)| *promised);
+        let promise = live.promises.get(&grant).map_or(0, |promise| promise.mark.promised);
         let amount = promise.saturating_sub(balance.spent.saturating_add(balance.presumed));
         if amount > 0 {
             recover_presumed(&mut live.book, now, &pool, grant, amount, &mut changes);

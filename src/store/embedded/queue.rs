@@ -42,6 +42,13 @@ impl Batch {
     }
 }
 
+impl Drop for Batch {
+    /// Whatever happens to a batch, nobody waits for it in vain.
+    fn drop(&mut self) {
+        self.group.finish(Err("the commit was given up".to_owned()));
+    }
+}
+
 /// Those who wait for one commit.
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -235,7 +242,9 @@ impl Queue {
 
     fn swap(&self, pending: &mut Pending, spare: Option<Batch>) -> Batch {
         pending.mode = Mode::Busy;
-        let (mut writes, mut balances) = spare.map(|batch| (batch.writes, batch.balances)).unwrap_or_default();
+        let (mut writes, mut balances) = spare
+            .map(|mut batch| (std::mem::take(&mut batch.writes), std::mem::take(&mut batch.balances)))
+            .unwrap_or_default();
         writes.clear();
         balances.clear();
         let next = Batch::new(pending.batch.number + 1, writes, balances);

@@ -8,20 +8,44 @@ use super::load::{Books, Loaded, broken};
 use crate::ledger::{AccountId, Amount, Fund, GrantId, PoolId};
 
 /// The sums of the entries of one grant, or of what no grant of a pool covered.
-type Sums = (i64, i64, i64, i64, i64);
+pub(super) type Sums = (i64, i64, i64, i64, i64);
+
+/// Sums by account, pool and grant.
+pub(super) type Counted = HashMap<(i64, PoolId, Option<GrantId>), Sums>;
+
+/// Adds up all entries.
+pub(super) fn count(connection: &Connection) -> Loaded<Counted> {
+    let sql = "SELECT account, pool, grant_id, granted, spent, presumed, billed_input, billed_output FROM entry";
+    let mut counted = Counted::new();
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query(())?;
+    // Entries come in runs of the same pool: its name is made once a run.
+    let mut last: Option<(i64, PoolId, Option<GrantId>)> = None;
+    while let Some(row) = rows.next()? {
+        let (account, grant) = (row.get(0)?, row.get::<_, Option<u32>>(2)?.map(GrantId));
+        let pool = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+        let key = match last.take() {
+            Some(key) if key.0 == account && key.2 == grant && key.1.as_str() == pool => key,
+            Some(_) | None => (account, PoolId::from(pool), grant),
+        };
+        let sums = match counted.get_mut(&key) {
+            Some(sums) => sums,
+            None => counted.entry(key.clone()).or_default(),
+        };
+        let figure = |column| row.get::<_, i64>(column);
+        sums.0 = sums.0.saturating_add(figure(3)?);
+        sums.1 = sums.1.saturating_add(figure(4)?);
+        sums.2 = sums.2.saturating_add(figure(5)?);
+        sums.3 = sums.3.saturating_add(figure(6)?);
+        sums.4 = sums.4.saturating_add(figure(7)?);
+        last = Some(key);
+    }
+    Ok(counted)
+}
 
 /// Every balance must be the sum of its entries.
 pub(super) fn recount(connection: &Connection, books: &Books) -> Loaded<()> {
-    let sql =
-        "SELECT account, pool, grant_id, sum(granted), sum(spent), sum(presumed), sum(billed_input), sum(billed_output)
-               FROM entry GROUP BY account, pool, grant_id";
-    let mut counted: HashMap<(i64, PoolId, Option<GrantId>), Sums> = HashMap::new();
-    let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query(())?;
-    while let Some(row) = rows.next()? {
-        let key = (row.get(0)?, PoolId::from(row.get::<_, String>(1)?), row.get::<_, Option<u32>>(2)?.map(GrantId));
-        counted.insert(key, (row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?));
-    }
+    let mut counted = count(connection)?;
     for (account, live) in books {
         for (id, pool) in &live.book.pools {
             for Fund { grant, balance } in &pool.grants {

@@ -53,7 +53,18 @@ impl<'c> Statements<'c> {
 
     /// Writes a batch as the commit of this number.
     pub(super) fn commit_batch(&mut self, batch: &Batch, number: u64) -> Result<()> {
+        self.commit_after(batch, number, |_| Ok(()))
+    }
+
+    /// Does something else first, in the same transaction.
+    pub(super) fn commit_after(
+        &mut self,
+        batch: &Batch,
+        number: u64,
+        first: impl FnOnce(&Connection) -> Result<()>,
+    ) -> Result<()> {
         self.begin(batch.full)?;
+        first(self.connection)?;
         for write in &batch.writes {
             self.write(write)?;
         }

@@ -72,6 +72,14 @@ impl Witness {
     }
 }
 
+impl Drop for Witness {
+    /// Lets go at once: a descriptor that a child process inherited for a moment would otherwise keep the lock.
+    fn drop(&mut self) {
+        // Closing the file does the same, a moment later.
+        let _ = self.file.unlock();
+    }
+}
+
 /// Fixed widths, so that a note always overwrites the one before it.
 fn write(text: &mut String, testimony: &Testimony, pid: u32) {
     use std::fmt::Write as _;

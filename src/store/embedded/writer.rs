@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::Inner;
+use super::account::FLUSHES_AFTER;
 use super::flush;
 use super::queue::{Batch, Work};
 use super::rows::Write;
@@ -22,9 +23,6 @@ const LOOK_EVERY: u64 = 512;
 
 /// How long the writer sleeps when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
-
-/// After the last call so many flushes follow: one syncs, two let the watermarks fall.
-const FLUSHES_AFTER: u8 = 3;
 
 /// What the writing thread owns.
 pub(super) struct Writer {
@@ -106,7 +104,7 @@ fn work(connection: &Connection, progress: &mut Progress, live: u64, inner: &Inn
             Work::Tick => tick(connection, progress, inner, &mut flush)?,
             Work::Stop(batch) => return stop(connection, &mut statements, progress, inner, batch),
         }
-        if progress.testimony.commits % LOOK_EVERY == 0 {
+        if progress.testimony.commits.is_multiple_of(LOOK_EVERY) {
             copy_log(connection)?;
         }
     }

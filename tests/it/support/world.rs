@@ -105,6 +105,9 @@ pub fn model(code: &str, window: u64, max_output: u64) -> Model {
         confidence: Confidence::Ok,
         bounds_confidence: Confidence::Ok,
         source: "test".into(),
+        bounds_source: "test".into(),
+        currency: "USD".into(),
+        max_units: None,
     }
 }
 
@@ -315,6 +318,8 @@ pub fn site() -> Site {
         overrun: Overrun::Never,
         overdue_grace_days: 0,
         unverified_is_free_only: true,
+        console_lag_minutes: 60,
+        endpoints: Vec::new(),
     }
 }
 

@@ -1,0 +1,128 @@
+//! The provider's word: the console's figure of what is left, and a pool that the provider closed (C10).
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::accounts::operate;
+use super::balances::{BalanceRow, Status, pool_of};
+use super::body::{Body, Named};
+use super::figure::{Figure, show};
+use super::problem::{Answer, Problem};
+use super::{AdminState, Rules};
+use crate::ledger::{
+    AccountId, Amount, Balance, Book, Closure, Decline, Done, Fund, GrantId, Operation, PoolId, Side, Timestamp,
+};
+
+/// What the console says.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SyncBody {
+    model: String,
+    /// A number, or the console's text: `362,917/1,000,000`.
+    remaining: Figure,
+    total: Option<Amount>,
+    /// Whether the figure may raise what is available here.
+    #[serde(default)]
+    raise: bool,
+    /// Which grant, where the model has several that have not ended.
+    grant: Option<GrantId>,
+    /// The same, where input and output are counted apart.
+    side: Option<Side>,
+}
+
+/// What the figure changed.
+#[derive(Serialize)]
+pub(super) struct Synced {
+    /// What was left here less what the console says: above 0, something was used that Gratis did not see.
+    drift: i64,
+    before: Balance,
+    #[serde(flatten)]
+    row: BalanceRow,
+}
+
+pub(super) async fn put_figure(
+    State(state): State<AdminState>,
+    Named(account): Named<AccountId>,
+    Body(body): Body<SyncBody>,
+) -> Answer<Json<Synced>> {
+    let rules = state.rules();
+    let pool = pool_of(&rules, &body.model)?;
+    let book = state.store.book(&account).await?;
+    let before = the_grant(&book, &pool, &body, state.store.now())?;
+    check_total(&body, before)?;
+    let (grant, remaining) = (before.grant.id, body.remaining.remaining);
+    let operation = Operation::Sync { pool: pool.clone(), grant, remaining, raise: body.raise };
+    let drift = match operate(state.store.as_ref(), &account, operation).await {
+        Ok(Done::Balance { drift, .. }) => drift,
+        Ok(Done::GrantAdded(_) | Done::Changed | Done::Unchanged) => 0,
+        Err(problem) => return Err(problem.with("left_here", before.balance.unspent()).with("left_there", remaining)),
+    };
+    let book = state.store.book(&account).await?;
+    let after = book.fund(&pool, grant).ok_or(Decline::UnknownGrant)?;
+    let row = BalanceRow::of(&account, body.model, after, state.store.now());
+    Ok(Json(Synced { drift, before: before.balance, row }))
+}
+
+/// The grant that the figure is about: the only one that has not ended, unless it is named.
+fn the_grant<'a>(book: &'a Book, pool: &PoolId, body: &SyncBody, now: Timestamp) -> Answer<&'a Fund> {
+    let grants = book.pools.get(pool).map(|pool| pool.grants.as_slice()).unwrap_or_default();
+    let named = |fund: &&Fund| {
+        body.grant.is_none_or(|grant| fund.grant.id == grant) && body.side.is_none_or(|side| fund.grant.side == side)
+    };
+    let alive = |fund: &&Fund| body.grant.is_some() || Status::of(fund, now) != Status::Expired;
+    let found: Vec<&Fund> = grants.iter().filter(named).filter(alive).collect();
+    match found.as_slice() {
+        [only] => Ok(only),
+        [] if body.grant.is_some() || body.side.is_some() => Err(Decline::UnknownGrant.into()),
+        [] if grants.is_empty() => Err(Problem::conflict(
+            "no_grant",
+            "The account has no grant of this model, so there is nothing to compare with. Add one first, with what is spent of it.",
+        )),
+        [] => Err(Problem::conflict(
+            "expired",
+            "Every grant of this model has expired. Add the new one first, or name the `grant` that is meant.",
+        )),
+        several => {
+            let numbers: Vec<u32> = several.iter().map(|fund| fund.grant.id.0).collect();
+            let detail = "The account has several grants of this model; say which one the figure is about, by `grant` or `side`.";
+            Err(Problem::conflict("ambiguous_grant", detail).with("grants", numbers))
+        }
+    }
+}
+
+/// The console's total tells whether the same grant is meant at all.
+fn check_total(body: &SyncBody, fund: &Fund) -> Answer<()> {
+    let totals = [body.total, body.remaining.total];
+    let Some(total) = totals.into_iter().flatten().find(|total| *total != fund.balance.granted) else { return Ok(()) };
+    let detail = format!(
+        "The console says that {} were granted; here it is {}. Change the grant first: `gratis grant set {} {}`.",
+        show(total),
+        show(fund.balance.granted),
+        fund.grant.id.0,
+        total
+    );
+    Err(Problem::conflict("total_differs", detail)
+        .with("granted_here", fund.balance.granted)
+        .with("granted_there", total))
+}
+
+/// What became of a closed pool.
+#[derive(Serialize)]
+pub(super) struct Reopened {
+    pool: PoolId,
+    models: Vec<crate::ledger::ModelCode>,
+    /// Why it was closed; absent where it was open.
+    was_closed: Option<Closure>,
+}
+
+pub(super) async fn reopen(
+    State(state): State<AdminState>,
+    Named((account, pool)): Named<(AccountId, PoolId)>,
+) -> Answer<Json<Reopened>> {
+    let rules: Rules = state.rules();
+    let book = state.store.book(&account).await?;
+    let was_closed = book.pools.get(&pool).and_then(|pool| pool.closed);
+    operate(state.store.as_ref(), &account, Operation::ReopenPool { pool: pool.clone() }).await?;
+    Ok(Json(Reopened { models: super::balances::codes_of(&rules, &pool), pool, was_closed }))
+}

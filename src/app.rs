@@ -1,0 +1,210 @@
+//! The one place where the parts are put together.
+//!
+//! [`start`] answers the addresses that were bound and a handle that stops everything in the right order: what a test needs,
+//! and what `gratis serve` and `gratis demo` need.
+
+mod reload;
+pub mod settings;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, AdminState, Check, Coverage, Rules, Token};
+use crate::clock::Clock;
+use crate::config::Loaded;
+use crate::proxy::{self, Proxy, Shared};
+use crate::server::{self, Listening};
+use crate::store::embedded::Embedded;
+use crate::store::{Pepper, Store};
+use crate::telemetry::Metrics;
+use crate::{dialect, ledger};
+
+pub use reload::{Loader, Reloader};
+
+/// What a process runs with.
+pub struct Parts {
+    /// The checked configuration.
+    pub loaded: Loaded,
+    /// Reads the configuration again.
+    pub loader: Loader,
+    /// The ledger; `Absent` where there is none yet.
+    pub store: Arc<dyn Store>,
+    /// The same, where it has to be closed at the end.
+    pub embedded: Option<Arc<Embedded>>,
+    /// Hashes keys.
+    pub pepper: Pepper,
+    /// The operator's token.
+    pub token: Option<Token>,
+    /// The metrics; made first, because the log counts what it drops.
+    pub metrics: Arc<Metrics>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Everything runs until [`shutdown`](Self::shutdown).
+pub struct Running {
+    /// Where clients connect.
+    pub proxy_address: SocketAddr,
+    /// Where operators connect.
+    pub admin_address: SocketAddr,
+    /// Takes over a changed configuration.
+    pub reloader: Arc<Reloader>,
+    proxy: Proxy,
+    serving: JoinHandle<Result<bool, String>>,
+    admin: JoinHandle<Result<bool, String>>,
+    worker: JoinHandle<()>,
+    stop: CancellationToken,
+    stop_admin: CancellationToken,
+    draining: Arc<AtomicBool>,
+    drain: Duration,
+    embedded: Option<Arc<Embedded>>,
+}
+
+/// The metrics of a process, with a label for each model of its catalogue.
+#[must_use]
+pub fn metrics(loaded: &Loaded) -> Arc<Metrics> {
+    let mut models: Vec<&str> = loaded.catalogue.models().map(|model| model.code.as_str()).collect();
+    models.sort_unstable();
+    Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), models))
+}
+
+/// Binds both listeners and serves.
+///
+/// # Errors
+/// An address cannot be bound, a certificate or CA file cannot be used, an upstream's URL cannot be used. The text says which.
+pub async fn start(parts: Parts) -> Result<Running, String> {
+    let Parts { loaded, loader, store, embedded, pepper, token, metrics, clock } = parts;
+    let config = &loaded.config;
+    let shared = Arc::new(ArcSwap::from_pointee(settings::shared(&loaded)?));
+    let certificates = settings::certificates(config)?;
+    let listening = server::listen(settings::listener(config, certificates.clone()), Arc::clone(&metrics)).await?;
+    let admin_listening = server::listen(settings::admin_listener(config), Arc::clone(&metrics)).await?;
+    let reloader = Arc::new(Reloader::new(loader, Arc::clone(&shared), certificates, &loaded, Arc::clone(&metrics)));
+    let draining = Arc::new(AtomicBool::new(false));
+    let admin_state = AdminState {
+        store: Arc::clone(&store),
+        rules: rules(&shared, config.site.name.clone()),
+        pepper: pepper.clone(),
+        token,
+        body_max: ADMIN_BODY,
+        lease_ms: u64::try_from(config.store.lease.as_millis()).unwrap_or(u64::MAX),
+        checks: checks(&draining),
+        metrics: { let metrics = Arc::clone(&metrics); Arc::new(move || metrics.render()) },
+        coverage: Arc::new(coverage),
+        reload: reloader.for_admin(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    let (proxy, worker) =
+        Proxy::new(shared, store, Arc::new(pepper), clock, Arc::clone(&metrics), config.quota.settle_queue);
+    let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+    let (proxy_address, admin_address) = (listening.address(), admin_listening.address());
+    let drain = config.server.drain_timeout;
+    let service = proxy::service(proxy.clone(), config.limits.in_flight, &metrics);
+    let serving = spawn(serve(listening, service, stop.clone(), drain));
+    let admin = spawn(serve(admin_listening, admin::router(admin_state), stop_admin.clone(), ADMIN_DRAIN));
+    let worker = spawn(worker);
+    Ok(Running {
+        proxy_address,
+        admin_address,
+        reloader,
+        proxy,
+        serving,
+        admin,
+        worker,
+        stop,
+        stop_admin,
+        draining,
+        drain,
+        embedded,
+    })
+}
+
+/// The most bytes of an operator's request.
+const ADMIN_BODY: usize = 1 << 20;
+/// How long an operator's request may take at the end.
+const ADMIN_DRAIN: Duration = Duration::from_secs(5);
+/// How long the last settlements may take at the end.
+const LAST_SETTLEMENTS: Duration = Duration::from_secs(30);
+
+async fn serve<S, B>(listening: Listening, service: S, stop: CancellationToken, drain: Duration) -> Result<bool, String>
+where
+    S: tower::Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>, Error = std::convert::Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    listening.serve(service, stop, drain).await
+}
+
+#[allow(clippy::disallowed_methods, reason = "the handles are kept in Running, and shutdown waits for them")]
+fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::spawn(work)
+}
+
+impl Running {
+    /// Stops in order: no new connections, requests in progress end, what clients left behind is read to its end, the last
+    /// settlements are stored, the ledger is closed. Answers whether everything ended by itself.
+    pub async fn shutdown(self) -> bool {
+        self.draining.store(true, Ordering::Release);
+        self.stop.cancel();
+        let since = Clock::stopwatch();
+        let mut clean = matches!(self.serving.await, Ok(Ok(true)));
+        let tasks = self.proxy.tasks().clone();
+        tasks.close();
+        clean &= tokio::time::timeout(self.drain.saturating_sub(since.elapsed()), tasks.wait()).await.is_ok();
+        drop(self.proxy);
+        clean &= tokio::time::timeout(LAST_SETTLEMENTS, self.worker).await.is_ok();
+        self.stop_admin.cancel();
+        // What an operator still asks for may be cut.
+        let _ = self.admin.await;
+        if let Some(embedded) = self.embedded
+            && let Err(error) = embedded.close().await
+        {
+            tracing::error!(error = %error, "the ledger could not be closed cleanly");
+            clean = false;
+        }
+        clean
+    }
+}
+
+fn rules(shared: &Arc<ArcSwap<Shared>>, default_site: String) -> admin::Source<Rules> {
+    let shared = Arc::clone(shared);
+    Arc::new(move || {
+        let shared = shared.load();
+        let mut sites: Vec<_> = shared.sites.values().cloned().collect();
+        sites.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Rules { catalogue: Arc::clone(&shared.catalogue), sites, default_site: default_site.clone() }
+    })
+}
+
+fn checks(draining: &Arc<AtomicBool>) -> admin::Source<Vec<Check>> {
+    let draining = Arc::clone(draining);
+    Arc::new(move || {
+        let problem = draining.load(Ordering::Acquire).then(|| "this instance is going down".to_owned());
+        vec![Check { name: "serving", problem }]
+    })
+}
+
+fn coverage() -> Vec<Coverage> {
+    let word = |value: &dyn erased::Word| value.word();
+    dialect::coverage()
+        .iter()
+        .map(|row| Coverage {
+            method: row.method.to_owned(),
+            path: row.path.to_owned(),
+            dialect: word(&row.dialect),
+            metering: word(&row.metering),
+            source: row.source.to_owned(),
+        })
+        .collect()
+}

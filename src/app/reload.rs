@@ -1,0 +1,99 @@
+//! Taking over a changed configuration without touching a call in progress.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::admin::{Reload, Reloaded};
+use crate::config::Loaded;
+use crate::proxy::Shared;
+use crate::server::Certificates;
+use crate::telemetry::Metrics;
+
+use super::settings;
+
+/// Reads the configuration again; the error shows every mistake.
+pub type Loader = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
+
+/// Reads the configuration again and puts it in force, or keeps the old one and says why.
+pub struct Reloader {
+    loader: Loader,
+    shared: Arc<ArcSwap<Shared>>,
+    certificates: Option<Arc<Certificates>>,
+    fixed: Fixed,
+    metrics: Arc<Metrics>,
+}
+
+/// What only a restart changes.
+#[derive(PartialEq)]
+struct Fixed(Vec<(&'static str, String)>);
+
+impl Fixed {
+    fn of(loaded: &Loaded) -> Self {
+        let config = &loaded.config;
+        Self(vec![
+            ("server.listen", config.server.listen.to_string()),
+            ("server.tls_certificate", format!("{:?}", config.server.tls)),
+            ("admin.listen", config.admin.listen.to_string()),
+            ("log", format!("{:?} {}", config.log.format, config.log.filter)),
+            ("store.state_dir", config.store.state_dir.display().to_string()),
+            ("quota.drain_streams", config.quota.drain_streams.to_string()),
+            ("quota.settle_queue", config.quota.settle_queue.to_string()),
+            ("limits.in_flight", config.limits.in_flight.to_string()),
+        ])
+    }
+}
+
+impl Reloader {
+    pub(super) fn new(
+        loader: Loader,
+        shared: Arc<ArcSwap<Shared>>,
+        certificates: Option<Arc<Certificates>>,
+        loaded: &Loaded,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { loader, shared, certificates, fixed: Fixed::of(loaded), metrics }
+    }
+
+    /// Reloads. Answers what the operator should know.
+    ///
+    /// # Errors
+    /// What is wrong with the new configuration; the old one stays in force as a whole.
+    pub fn reload(&self) -> Result<Vec<String>, String> {
+        let outcome = self.take_over();
+        match &outcome {
+            Ok(notes) => {
+                self.metrics.reloads.inc();
+                tracing::info!(notes = ?notes, "the configuration was read again");
+            }
+            Err(error) => {
+                self.metrics.reloads_failed.inc();
+                tracing::error!(error, "the new configuration is not taken over; the old one stays");
+            }
+        }
+        outcome
+    }
+
+    fn take_over(&self) -> Result<Vec<String>, String> {
+        let loaded = (self.loader)()?;
+        let shared = settings::shared(&loaded)?;
+        if let Some(certificates) = &self.certificates {
+            certificates.reload()?;
+        }
+        self.shared.store(Arc::new(shared));
+        let mut notes: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        let now = Fixed::of(&loaded);
+        let changed = self.fixed.0.iter().zip(&now.0).filter(|(old, new)| old != new);
+        notes.extend(changed.map(|((key, _), _)| format!("{key} changed: it takes effect at the next start")));
+        Ok(notes)
+    }
+
+    /// The same as the admin API wants it.
+    pub(super) fn for_admin(self: &Arc<Self>) -> Reload {
+        let reloader = Arc::clone(self);
+        Arc::new(move || {
+            let outcome = reloader.reload().map(|notes| Reloaded { notes });
+            Box::pin(std::future::ready(outcome))
+        })
+    }
+}

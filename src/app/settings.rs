@@ -1,0 +1,167 @@
+//! From what the operator wrote to what each room is told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::config::{self, Config, Loaded};
+use crate::proxy::{
+    ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams,
+};
+use crate::server::{self, Certificates, Limits, TlsFiles};
+use crate::store::embedded;
+use crate::telemetry::{LogFormat, LogSettings};
+
+/// What the request path is told. Upstreams are made anew: their pools of connections belong to one configuration.
+pub(super) fn shared(loaded: &Loaded) -> Result<Shared, String> {
+    let config = &loaded.config;
+    Ok(Shared {
+        settings: Settings {
+            quota: quota(config),
+            max_body: config.limits.max_body,
+            body_timeout: config.limits.body_timeout,
+            log_requests: config.log.requests,
+        },
+        catalogue: Arc::new(loaded.catalogue.clone()),
+        sites: loaded.sites.iter().map(|site| (site.name.clone(), Arc::new(site.clone()))).collect(),
+        upstreams: upstreams(config)?,
+    })
+}
+
+fn quota(config: &Config) -> QuotaSettings {
+    let quota = &config.quota;
+    QuotaSettings {
+        hold_share: quota.hold_share,
+        hold_share_floor: quota.hold_share_floor,
+        min_output: quota.min_output,
+        max_output_default: quota.max_output_default,
+        clamp: match quota.clamp {
+            config::Clamp::Always => ClampPolicy::Always,
+            config::Clamp::Absent => ClampPolicy::Absent,
+            config::Clamp::Never => ClampPolicy::Never,
+        },
+        overrun: quota.overrun,
+        lease: config.store.lease,
+        max_call_plain: quota.max_call_plain,
+        max_call_stream: quota.max_call_stream,
+        busy_wait: quota.busy_wait,
+        busy_queue: quota.busy_queue,
+        settle_wait: quota.settle_wait,
+        on_disconnect: match quota.on_disconnect {
+            config::OnDisconnect::Drain => OnDisconnect::Drain,
+            config::OnDisconnect::Cancel => OnDisconnect::Cancel,
+        },
+        drain_streams: quota.drain_streams,
+        drain_bytes: quota.drain_bytes,
+        drain_time: quota.drain_time,
+        presumed_breaker: quota.presumed_breaker,
+        breaker_pause: quota.breaker_cool_down,
+    }
+}
+
+fn upstreams(config: &Config) -> Result<Upstreams, String> {
+    let mut default = None;
+    let mut by_model = HashMap::new();
+    for settings in &config.upstreams {
+        let upstream = Arc::new(Upstream::new(&upstream(settings)?)?);
+        if settings.models.is_empty() {
+            default = Some(Arc::clone(&upstream));
+        }
+        by_model.extend(settings.models.iter().map(|model| (model.clone(), Arc::clone(&upstream))));
+    }
+    let first = || by_model.values().next().cloned();
+    let default = default.or_else(first).ok_or("the configuration names no upstream")?;
+    Ok(Upstreams { default, by_model })
+}
+
+fn upstream(config: &config::UpstreamConfig) -> Result<UpstreamSettings, String> {
+    let authorization = match &config.api_key {
+        Some(key) => {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose()))
+                .map_err(|_| format!("upstream.{}.api_key holds a character that no header may carry", config.name))?;
+            value.set_sensitive(true);
+            Some(value)
+        }
+        None => None,
+    };
+    Ok(UpstreamSettings {
+        name: config.name.clone(),
+        base_url: config.base_url.clone(),
+        authorization,
+        ca_file: config.ca_file.clone(),
+        connect_timeout: config.connect_timeout,
+        head_timeout: config.head_timeout,
+        idle_timeout: config.pool_idle_timeout,
+        max_idle: config.pool_max_idle,
+        http2: config.http2,
+    })
+}
+
+/// The listener for clients.
+pub(super) fn listener(config: &Config, certificates: Option<Arc<Certificates>>) -> server::Settings {
+    let server = &config.server;
+    server::Settings {
+        listen: server.listen,
+        certificates,
+        tls_timeout: server.tls_timeout,
+        limits: limits(config),
+        max_connections: server.max_connections,
+    }
+}
+
+/// The listener for operators: plain HTTP, the same limits.
+pub(super) fn admin_listener(config: &Config) -> server::Settings {
+    server::Settings {
+        listen: config.admin.listen,
+        certificates: None,
+        tls_timeout: config.server.tls_timeout,
+        limits: limits(config),
+        max_connections: ADMIN_CONNECTIONS,
+    }
+}
+
+/// Connections of operators, scrapers and probes at once.
+const ADMIN_CONNECTIONS: usize = 256;
+
+fn limits(config: &Config) -> Limits {
+    let server = &config.server;
+    Limits {
+        header_timeout: server.header_timeout,
+        first_byte_timeout: server.first_byte_timeout,
+        write_timeout: config.limits.write_timeout,
+        max_headers: server.max_headers,
+        max_header_bytes: server.max_header_bytes,
+        max_streams: server.max_streams,
+    }
+}
+
+/// The certificate that the configuration names.
+pub(super) fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, String> {
+    let files = config.server.tls.as_ref();
+    let files =
+        files.map(|tls| TlsFiles { certificate: tls.certificate.clone(), private_key: tls.private_key.clone() });
+    files.map(Certificates::read).transpose()
+}
+
+/// Where the ledger is, and how it is kept.
+#[must_use]
+pub fn store(config: &Config) -> embedded::Settings {
+    let mut settings = embedded::Settings::new(&config.store.state_dir);
+    settings.flush_every = config.store.flush_interval;
+    settings.queue_max = config.store.queue;
+    settings
+}
+
+/// How lines are logged.
+#[must_use]
+pub fn log(config: &Config) -> LogSettings {
+    LogSettings {
+        format: match config.log.format {
+            config::LogFormat::Auto => LogFormat::Auto,
+            config::LogFormat::Json => LogFormat::Json,
+            config::LogFormat::Text => LogFormat::Text,
+        },
+        filter: config.log.filter.clone(),
+    }
+}
