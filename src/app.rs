@@ -18,12 +18,12 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, AdminState, Check, Coverage, Rules, Token};
 use crate::clock::Clock;
 use crate::config::Loaded;
+use crate::dialect::{self, Dialect, Metering};
 use crate::proxy::{self, Proxy, Shared};
 use crate::server::{self, Listening};
 use crate::store::embedded::Embedded;
 use crate::store::{Pepper, Store};
 use crate::telemetry::Metrics;
-use crate::{dialect, ledger};
 
 pub use reload::{Loader, Reloader};
 
@@ -95,7 +95,10 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         body_max: ADMIN_BODY,
         lease_ms: u64::try_from(config.store.lease.as_millis()).unwrap_or(u64::MAX),
         checks: checks(&draining),
-        metrics: { let metrics = Arc::clone(&metrics); Arc::new(move || metrics.render()) },
+        metrics: {
+            let metrics = Arc::clone(&metrics);
+            Arc::new(move || metrics.render())
+        },
         coverage: Arc::new(coverage),
         reload: reloader.for_admin(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -134,8 +137,11 @@ const LAST_SETTLEMENTS: Duration = Duration::from_secs(30);
 
 async fn serve<S, B>(listening: Listening, service: S, stop: CancellationToken, drain: Duration) -> Result<bool, String>
 where
-    S: tower::Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>, Error = std::convert::Infallible>
-        + Clone
+    S: tower::Service<
+            http::Request<hyper::body::Incoming>,
+            Response = http::Response<B>,
+            Error = std::convert::Infallible,
+        > + Clone
         + Send
         + 'static,
     S::Future: Send + 'static,
@@ -196,15 +202,18 @@ fn checks(draining: &Arc<AtomicBool>) -> admin::Source<Vec<Check>> {
 }
 
 fn coverage() -> Vec<Coverage> {
-    let word = |value: &dyn erased::Word| value.word();
-    dialect::coverage()
-        .iter()
-        .map(|row| Coverage {
-            method: row.method.to_owned(),
-            path: row.path.to_owned(),
-            dialect: word(&row.dialect),
-            metering: word(&row.metering),
-            source: row.source.to_owned(),
-        })
-        .collect()
+    let rows = dialect::coverage().iter();
+    rows.map(|row| Coverage {
+        method: row.method.to_owned(),
+        path: row.path.to_owned(),
+        dialect: match row.dialect {
+            Dialect::OpenAi => "openai".to_owned(),
+        },
+        metering: match row.metering {
+            Metering::Chat => "chat".to_owned(),
+            Metering::Free => "free".to_owned(),
+        },
+        source: row.source.to_owned(),
+    })
+    .collect()
 }

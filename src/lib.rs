@@ -1,6 +1,7 @@
 //! Gratis: a reverse proxy that keeps its clients inside the free quota of hosted models.
 
 pub mod admin;
+pub mod app;
 pub mod catalogue;
 pub mod clock;
 pub mod config;

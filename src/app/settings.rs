@@ -6,9 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::config::{self, Config, Loaded};
-use crate::proxy::{
-    ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams,
-};
+use crate::proxy::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams};
 use crate::server::{self, Certificates, Limits, TlsFiles};
 use crate::store::embedded;
 use crate::telemetry::{LogFormat, LogSettings};

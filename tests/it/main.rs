@@ -1,8 +1,19 @@
 //! The integration tests: one binary.
 #![cfg(test)]
-#![allow(unreachable_pub, reason = "the modules of one binary share what they need")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may stop where something is not as it should be, and the modules of one binary share what they need"
+)]
 
 mod clients;
+mod config;
 mod dialects;
 mod dialects_facts;
 mod dialects_input;
@@ -15,24 +26,12 @@ mod ends;
 mod load;
 mod request_path;
 mod simulator;
-mod support;
-mod vectors;
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may stop where something is not as it should be"
-)]
-
 mod store_child;
 mod store_faults;
 mod store_kill;
 mod store_model;
 mod store_support;
 mod store_traits;
-mod config;
+mod support;
 mod tidy;
+mod vectors;

@@ -82,7 +82,13 @@ pub(crate) fn ask(hold: u128, amount: u64) -> Reserve {
         lease_ms: 600_000,
         max_call_ms: 300_000,
         caller_now: Timestamp(0),
-        rules: ReserveRules { overrun: Overrun::Never, switch_default_on: true, priced: true, bounded: true, covered: true },
+        rules: ReserveRules {
+            overrun: Overrun::Never,
+            switch_default_on: true,
+            priced: true,
+            bounded: true,
+            covered: true,
+        },
     }
 }
 
