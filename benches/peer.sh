@@ -12,8 +12,7 @@ target=$repository/target
 
 mkdir -p "$target"
 rm -rf "$target/peer"
-# The benchmark's own, known to nobody outside of it.
-printf 'sk-upstream\n' >"$target/peer-upstream-key"
+umask 077
 printf 'sk-bench-0\n' >"$target/peer-key"
 "$gratis" init --config "$config" --balance mock-1=4,000,000,000,000/4,000,000,000,000 --key-file "$target/peer-key" >&2
 exec "$gratis" serve --config "$config"
