@@ -78,7 +78,13 @@ fn names() -> Reserve {
         lease_ms: 600_000,
         max_call_ms: 300_000,
         caller_now: Timestamp(0),
-        rules: ReserveRules { overrun: Overrun::Never, switch_default_on: true, priced: true, bounded: true },
+        rules: ReserveRules {
+            overrun: Overrun::Never,
+            switch_default_on: true,
+            priced: true,
+            bounded: true,
+            covered: true,
+        },
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Running {
     pub proxy_address: SocketAddr,
     /// Where operators connect.
     pub admin_address: SocketAddr,
+    /// Whether clients connect by TLS.
+    pub tls: bool,
     /// Takes over a changed configuration.
     pub reloader: Arc<Reloader>,
     proxy: Proxy,
@@ -83,6 +85,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let config = &loaded.config;
     let shared = Arc::new(ArcSwap::from_pointee(settings::shared(&loaded)?));
     let certificates = settings::certificates(config)?;
+    let tls = certificates.is_some();
     let listening = server::listen(settings::listener(config, certificates.clone()), Arc::clone(&metrics)).await?;
     let admin_listening = server::listen(settings::admin_listener(config), Arc::clone(&metrics)).await?;
     let reloader = Arc::new(Reloader::new(loader, Arc::clone(&shared), certificates, &loaded, Arc::clone(&metrics)));
@@ -115,6 +118,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     Ok(Running {
         proxy_address,
         admin_address,
+        tls,
         reloader,
         proxy,
         serving,

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod app;
 pub mod catalogue;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dialect;

@@ -68,6 +68,7 @@ impl Dice {
                 switch_default_on: self.below(2) == 0,
                 priced: self.below(4) > 0,
                 bounded: self.below(8) > 0,
+                covered: true,
             },
         }
     }

@@ -1,0 +1,49 @@
+//! The configuration, as commands use it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::out::Out;
+use super::{Done, Failure};
+use crate::config::{self, Env, Loaded};
+
+/// Check the configuration: every mistake at once, with its file and line.
+#[derive(clap::Args)]
+pub(super) struct CheckArgs {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", env = "GRATIS_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// Loads the configuration; every mistake goes to the standard error.
+pub fn load(path: Option<&Path>, out: &mut Out<'_>) -> Result<Loaded, Failure> {
+    let env = Env::of_process();
+    match config::load(path, &env) {
+        Ok(loaded) => Ok(loaded),
+        Err(mistakes) => {
+            out.remark(mistakes.render(out.has_colour(&env)))?;
+            Err(Failure::Misused)
+        }
+    }
+}
+
+/// `gratis check`.
+pub(super) fn check(args: &CheckArgs, out: &mut Out<'_>) -> Done {
+    let env = Env::of_process();
+    let report = config::check_report(args.config.as_deref(), &env, out.has_colour(&env));
+    if report.exit_code == 0 {
+        return out.text(&report.text);
+    }
+    out.remark(report.text)?;
+    Err(Failure::Misused)
+}
+
+/// How this machine reaches a listener: one on all addresses by loopback.
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}

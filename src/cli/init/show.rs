@@ -1,0 +1,95 @@
+//! What `gratis init` says: what was made, what was assumed, where to point the client.
+
+use serde_json::{Value, json};
+
+use super::plan::Planned;
+use super::{Made, Place};
+use crate::admin::{figure, when};
+use crate::cli::Done;
+use crate::cli::out::Out;
+use crate::ledger::Side;
+
+/// For programs.
+pub(super) fn json(place: &Place, made: &Made, out: &mut Out<'_>) -> Done {
+    let grant = |grant: &Planned| {
+        json!({
+            "model": grant.model,
+            "pool": grant.pool,
+            "side": grant.side,
+            "unit": grant.unit,
+            "granted": grant.amount,
+            "spent": grant.spent,
+            "start": when::show(grant.start),
+            "end": grant.end.map(when::show),
+        })
+    };
+    out.json(&json!({
+        "state_dir": place.state_dir,
+        "account": made.furnished.account,
+        "site": place.site.name,
+        "never_pay": true,
+        "api_key": made.furnished.secret.expose(),
+        "key": made.furnished.key,
+        "admin_token_file": made.token_file,
+        "base_url": place.base_url,
+        "grants": made.grants.iter().map(grant).collect::<Vec<Value>>(),
+    }))
+}
+
+/// For people.
+pub(super) fn text(place: &Place, made: &Made, full: bool, out: &mut Out<'_>) -> Done {
+    out.line(format_args!("ledger       {}", place.state_dir.display()))?;
+    if let Some(file) = &made.token_file {
+        out.line(format_args!("admin token  {} (only you can read it)", file.display()))?;
+    }
+    out.line(format_args!(
+        "account      {} by the rules of {} ({})",
+        made.furnished.account, place.site.title, place.site.name
+    ))?;
+    out.line("never_pay    on: no model of this account can cost money; `gratis account never-pay off` changes that")?;
+    grants(made, full, out)?;
+    out.line(format_args!("\nAPI key, shown this once:\n\n    {}\n", made.furnished.secret.expose()))?;
+    out.line("Point the client at Gratis:\n")?;
+    let first = made.grants.first().map_or("qwen-max", |grant| grant.model.as_str());
+    let (url, key) = (&place.base_url, made.furnished.secret.expose());
+    out.line(format_args!("    export OPENAI_BASE_URL={url}\n    export OPENAI_API_KEY={key}\n"))?;
+    out.line(format_args!("    client = OpenAI(base_url=\"{url}\", api_key=\"{key}\")\n"))?;
+    out.line(format_args!(
+        "    curl {url}/chat/completions -H 'authorization: Bearer {key}' -H 'content-type: application/json' \\\n      -d \
+         '{{\"model\":\"{first}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n"
+    ))?;
+    out.line(format_args!("Next: gratis serve{}", place.serve_arguments))
+}
+
+/// Few grants one by one, many in sum, and what was only assumed about them.
+fn grants(made: &Made, full: bool, out: &mut Out<'_>) -> Done {
+    const FEW: usize = 8;
+    out.line(format_args!("grants       {}", made.grants.len()))?;
+    for grant in made.grants.iter().take(FEW) {
+        let side = match grant.side {
+            Side::Both => "",
+            Side::Input => " input",
+            Side::Output => " output",
+        };
+        let left = figure::show(grant.amount.saturating_sub(grant.spent));
+        let end = grant.end.map(when::show).unwrap_or_default();
+        let model = &grant.model;
+        out.line(format_args!(
+            "             {model}{side}: {left} left of {}, until {end}",
+            figure::show(grant.amount)
+        ))?;
+    }
+    if made.grants.len() > FEW {
+        out.line(format_args!("             and {} more: `gratis grant list` once it runs", made.grants.len() - FEW))?;
+    }
+    if made.grants.iter().any(|grant| grant.end.is_some_and(|end| end <= made.now)) {
+        out.remark("warning: some grants have ended already; calls of their models will be refused")?;
+    }
+    if full {
+        out.remark(
+            "assumed: the whole free quota is left. If some of it is used, put in the console's figures: \
+             gratis model sync qwen-max 362,917/1,000,000",
+        )?;
+    }
+    Ok(())
+}
