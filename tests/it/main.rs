@@ -12,7 +12,9 @@
     reason = "a test may stop where something is not as it should be, and the modules of one binary share what they need"
 )]
 
+mod benches;
 mod book;
+mod clients;
 mod config;
 mod dialects;
 mod dialects_facts;

@@ -1,0 +1,62 @@
+# The tasks of this project; `.ci/run` runs `make ci`. Only a Rust toolchain and, for `make tools`, apt are needed.
+
+CARGO ?= cargo
+# Seconds that each fuzz target runs in `make fuzz`, rounds of `make faults`.
+FUZZ_SECONDS ?= 600
+ROUNDS ?= 200
+
+# cargo-deny is built once and kept; the dev profile builds in half of the time.
+DENY_VERSION := 0.20.2
+DENY := target/tools/bin/cargo-deny
+FUZZ_TARGETS := facts observer
+
+.PHONY: help tools test fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults demo
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+tools: ## Install what the tests need: Python, Node and the SDKs (apt only for what is missing)
+	@tests/clients/tools.sh
+
+test: tools ## The whole test suite
+	$(CARGO) test --locked
+
+fmt: ## Is everything formatted?
+	$(CARGO) fmt --check
+
+clippy: ## Lints, as errors
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+doc: ## The documentation, with every broken link an error
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+$(DENY):
+	$(CARGO) install cargo-deny@$(DENY_VERSION) --locked --debug --root target/tools
+
+# Advisories are left out: their database is a git repository of its own, and a build must not fail because it is not
+# reachable. Where it is, `target/tools/bin/cargo-deny check advisories` reads it.
+deny: $(DENY) ## Licences, banned crates, sources
+	$(DENY) --locked check licenses bans sources
+
+bench-smoke: ## Every benchmark once, unmeasured
+	$(CARGO) test --locked --benches -- --test
+
+ci: fmt clippy doc test deny bench-smoke ## Everything that must pass, in this order
+
+fuzz-smoke: ## Each fuzz target for 30 seconds (nightly toolchain, cargo-fuzz)
+	$(MAKE) fuzz FUZZ_SECONDS=30
+
+fuzz: ## Each fuzz target for FUZZ_SECONDS (600)
+	set -e; for target in $(FUZZ_TARGETS); do \
+	    mkdir -p fuzz/corpus/$$target; \
+	    $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS); \
+	done
+
+bench: ## The benchmarks, measured (minutes)
+	$(CARGO) bench --locked --benches
+
+faults: ## Kill runs under load: ROUNDS (200) times kill -9 (long)
+	tests/campaigns/kill.sh $(ROUNDS)
+
+demo: ## The whole product on this machine alone
+	$(CARGO) run --release --locked -- demo

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Installs what the tests need beyond a Rust toolchain: a Python environment in target/clients-venv with the SDK for
+# Python and Node 22, and the SDK for Node in tests/clients/node/node_modules. Does nothing that is already done.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+venv=target/clients-venv
+requirements=tests/clients/python/requirements.txt
+node=tests/clients/node
+
+# Debian packages, only those whose command is missing; the package lists are fetched only then.
+missing=()
+command -v cc >/dev/null || missing+=(build-essential)
+command -v python3 >/dev/null || missing+=(python3)
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+if ((${#missing[@]})); then
+    sudo=()
+    ((EUID == 0)) || sudo=(sudo)
+    echo "apt-get install ${missing[*]}"
+    "${sudo[@]}" apt-get update -qq
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+
+if ! cmp -s "$requirements" "$venv/installed.txt"; then
+    echo "Python environment in $venv"
+    rm -rf "$venv"
+    mkdir -p "$(dirname "$venv")"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input -r "$requirements"
+    cp "$requirements" "$venv/installed.txt"
+fi
+
+if ! cmp -s "$node/package-lock.json" "$node/node_modules/installed.json"; then
+    echo "Node packages in $node/node_modules"
+    (PATH="$PWD/$venv/bin:$PATH" && cd "$node" && npm ci --silent)
+    cp "$node/package-lock.json" "$node/node_modules/installed.json"
+fi
