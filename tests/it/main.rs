@@ -12,6 +12,7 @@
     reason = "a test may stop where something is not as it should be, and the modules of one binary share what they need"
 )]
 
+mod admin;
 mod benches;
 mod book;
 mod clients;
