@@ -12,7 +12,9 @@
 
 mod store_child;
 mod store_faults;
+mod store_flush;
 mod store_kill;
 mod store_model;
+mod store_recover;
 mod store_support;
 mod store_traits;
