@@ -1,8 +1,7 @@
 //! Rules that are wrong on purpose, one for each thing that must always be true: the walk has to find every one of them.
 
 use gratis::ledger::{
-    Balance, Book, Change, Command, Fund, GrantId, HoldState, Operation, Outcome, PoolId, Resolution, Timestamp, Usage,
-    apply,
+    Book, Change, Command, Fund, GrantId, HoldState, Operation, Outcome, PoolId, Resolution, Timestamp, Usage, apply,
 };
 
 use super::invariants::Invariant;
@@ -82,9 +81,12 @@ fn give_back(book: &mut Book, now: Timestamp, changes: &mut Vec<Change>) {
 /// Shows a reservation another balance than there is.
 fn tamper(book: &mut Book, bug: Bug, command: &Command) {
     if matches!(command, Command::Reserve(_)) {
-        funds(book).for_each(|fund| match bug {
-            Bug::HeldIgnored => fund.balance.held = 0,
-            _ => fund.balance.granted /= 2,
+        funds(book).for_each(|fund| {
+            if bug == Bug::HeldIgnored {
+                fund.balance.held = 0;
+            } else {
+                fund.balance.granted /= 2;
+            }
         });
     }
 }
@@ -133,11 +135,9 @@ fn afterwards(book: &mut Book, bug: Bug, command: &Command, outcome: &Outcome, c
             book.holds.remove(hold);
         }
         (Bug::EditResetsSpent, Command::Operate(Operation::Regrant { amount, .. }), _) => {
-            // As if the edited grant were a new one.
-            let granted = *amount;
-            funds(book)
-                .for_each(|fund| fund.balance = Balance { granted, held: fund.balance.held, ..Balance::default() });
-            changes.retain(|change| !matches!(change, Change::Entry(_)));
+            // As if the edited grant were a new one, and properly written down.
+            let sync = Operation::Sync { pool: POOL.into(), grant: GrantId(1), remaining: *amount, raise: true };
+            apply(book, Timestamp(0), Command::Operate(sync), changes);
         }
         _ => {}
     }

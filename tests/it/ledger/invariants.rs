@@ -70,7 +70,7 @@ fn spent_is_exact(world: &World) -> bool {
 
 /// After the last call one lease passes, and the account is touched.
 fn nothing_stays_held(done: &Done<'_>, world: &World) -> bool {
-    if !ended(world) {
+    if !ended(world) || world.balance().held == 0 {
         return true;
     }
     let mut book = world.book.clone();
@@ -98,13 +98,9 @@ fn resolved_at_most_once(done: &Done<'_>, world: &World) -> bool {
         let reopened = done.before.calls[number].proxy == Proxy::Released && state(world) == Some(HoldState::Open);
         (!was_final || state(done.before) == state(world)) && !reopened
     };
-    let told = match done.action {
-        Action::SettleAgain(_) => {
-            matches!(done.outcome, Some(Outcome::NotOpen(_))) && done.before.balance().spent == world.balance().spent
-        }
-        Action::Settle(_) => matches!(done.outcome, Some(Outcome::Resolved(_))),
-        _ => true,
-    };
+    let again = matches!(done.action, Action::SettleAgain(_));
+    let unchanged = done.before.balance().spent == world.balance().spent;
+    let told = !again || (unchanged && matches!(done.outcome, Some(Outcome::NotOpen(_))));
     told && (0..CALLS).all(same)
 }
 

@@ -11,9 +11,8 @@ pub const CALLS: usize = 3;
 pub const GRANTED: u64 = 10;
 /// A tick: as long as a lease, and as long as the longest call.
 pub const TICK: u64 = 1_000;
-/// The grant ends here; the clock goes on for one tick more.
+/// The grant ends here.
 pub const END: u64 = 3;
-const LAST_TICK: u64 = 4;
 /// Each call asks for this: input, and output of which the third call takes less where less is left.
 const INPUT: u64 = 1;
 const OUTPUT: u64 = 3;
@@ -33,8 +32,18 @@ pub enum Kind {
     Edited,
 }
 
+impl Kind {
+    /// How far the clock goes: past the end of the grant, or just past the leases.
+    fn last_tick(self) -> u64 {
+        match self {
+            Self::Embedded | Self::Replicas => END,
+            Self::Unsound | Self::Edited => END - 1,
+        }
+    }
+}
+
 /// What the proxy knows of a call.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Proxy {
     Idle,
     /// Admitted, up to this bound.
@@ -51,7 +60,7 @@ pub enum Proxy {
     Gone,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Call {
     pub proxy: Proxy,
     /// What the upstream charged.
@@ -91,16 +100,19 @@ pub struct World {
     pub cut: bool,
 }
 
+/// State, amount and deadline of a hold.
+type HoldKey = (u8, u64, u64);
+
 /// What tells one state from another. Times that no longer decide anything are left out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct State {
     now: u64,
-    calls: [Call; CALLS],
+    /// Each with its hold: state, amount, deadline.
+    calls: [(Call, Option<HoldKey>); CALLS],
     truth: u64,
     cut: bool,
     balance: Balance,
     overran: bool,
-    holds: [Option<(HoldState, u64, u64)>; CALLS],
 }
 
 pub const POOL: &str = "m";
@@ -142,17 +154,24 @@ impl World {
         let hold = |call: usize| {
             self.hold(call).map(|hold| {
                 let deadline = if hold.state == HoldState::Open { hold.deadline.0 } else { 0 };
-                (hold.state, hold.lines.iter().map(|line| line.amount).sum(), deadline)
+                (rank(hold.state), hold.lines.iter().map(|line| line.amount).sum(), deadline)
             })
         };
+        let call = |number: usize| {
+            let call = self.calls[number];
+            // What a settled call was charged decides nothing any more.
+            if call.proxy == Proxy::Settled { Call { charged: None, until: 0, ..call } } else { call }
+        };
+        let mut calls: [(Call, Option<HoldKey>); CALLS] = std::array::from_fn(|number| (call(number), hold(number)));
+        // All calls but the last are alike: which of them is which does not matter.
+        calls[..CALLS - 1].sort_unstable();
         State {
             now: self.now,
-            calls: self.calls,
+            calls,
             truth: self.truth,
             cut: self.cut,
             balance: self.balance(),
             overran: self.book.pools.get(POOL).is_some_and(|pool| pool.overran),
-            holds: std::array::from_fn(hold),
         }
     }
 
@@ -170,10 +189,9 @@ impl World {
             actions.push(Action::Expire);
         }
         if kind == Kind::Edited {
-            actions
-                .extend([7, GRANTED, 12].into_iter().filter(|to| *to != self.balance().granted).map(Action::Regrant));
+            actions.extend([7, 12].into_iter().filter(|to| *to != self.balance().granted).map(Action::Regrant));
         }
-        if self.now < LAST_TICK {
+        if self.now < kind.last_tick() {
             actions.push(Action::Tick);
         }
         actions
@@ -201,7 +219,9 @@ impl World {
                     actions.push(Action::Settle(number));
                 }
                 if matches!(call.proxy, Proxy::Holding(_)) {
-                    actions.push(Action::Cut(number));
+                    if kind != Kind::Edited {
+                        actions.push(Action::Cut(number));
+                    }
                     if call.charged.is_none_or(|charged| charged == 0) {
                         actions.push(Action::Release(number));
                     }
@@ -270,11 +290,11 @@ impl World {
     fn crash(&mut self, kind: Kind, bug: Option<Bug>) -> Option<Outcome> {
         self.cut = true;
         for call in &mut self.calls {
-            call.proxy = match call.proxy {
-                Proxy::Holding(bound) => Proxy::Lost(bound),
-                Proxy::Unsure => Proxy::Gone,
-                known => known,
-            };
+            if let Proxy::Holding(bound) = call.proxy {
+                call.proxy = Proxy::Lost(bound);
+            } else if call.proxy == Proxy::Unsure {
+                call.proxy = Proxy::Gone;
+            }
         }
         let open = |number: &usize| self.hold(*number).is_some_and(|hold| hold.state == HoldState::Open);
         let open: Vec<usize> = if kind == Kind::Embedded { (0..CALLS).filter(open).collect() } else { Vec::new() };
@@ -301,6 +321,17 @@ impl World {
         }
         self.cut |= open > 0 && self.book.holds.values().any(|hold| hold.state == HoldState::Presumed);
         outcome
+    }
+}
+
+/// Hold states have no order of their own.
+fn rank(state: HoldState) -> u8 {
+    match state {
+        HoldState::Open => 0,
+        HoldState::Settled => 1,
+        HoldState::Released => 2,
+        HoldState::Presumed => 3,
+        HoldState::Corrected => 4,
     }
 }
 
