@@ -26,6 +26,10 @@ use gratis::store::embedded::{Embedded, Settings};
 use gratis::store::{KeyDigest, KeyStore, LedgerStore, NewAccount};
 use tokio::runtime::Runtime;
 
+/// The allocator that the program uses.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 async fn funded(dir: &std::path::Path) -> Embedded {

@@ -1,4 +1,55 @@
 //! Gratis: a reverse proxy that keeps its clients inside the free quota of hosted models.
+//!
+//! # The promise
+//!
+//! In free-quota-only mode the upstream never charges a token beyond the grant, under any concurrency, crash or disconnect.
+//! What this rests on: sound bounds in the catalogue, a true starting figure, and nobody else spending the same quota.
+//!
+//! # The path of a request
+//!
+//! ```text
+//! accept -> [load shed, panic guard]                          server, proxy/layers    know no domain word
+//!   handle(request)                                           proxy/handler
+//!     1 route     = dialect::route(method, path)              else Rejection::NotMetered
+//!     2 caller    = authenticate(headers)                     else Rejection::InvalidApiKey
+//!     3 facts     = Facts::read(body)                         else Rejection::InvalidRequest; nothing is re-serialised
+//!     4 admission = gate.admit(reserve)                       else Rejection::Refused; one store call, before a byte goes up
+//!     5 response  = upstream.send(body with its bounds)       else the hold is released or presumed
+//!       body      = MeteredBody(response, observer, admission)
+//!   the client reads the bytes; only the end mark waits for the settlement
+//!   the body ends | breaks | is dropped -> the hold is resolved once: settled | released | presumed
+//! ```
+//!
+//! # Rooms, and what each must not know
+//!
+//! * [`ledger`]: the rules, one pure function. Knows no clock, store or wire format; every store is tested against it.
+//! * [`catalogue`]: models and sites as values. Pure.
+//! * [`dialect`]: one API's shapes: bytes in, values out. Pure; knows no quota.
+//! * [`clock`], [`telemetry`]: time, metrics, log lines. Know no domain type.
+//! * [`store`]: keeps books durably. Adds no rule of its own.
+//! * [`proxy`]: the request path. The only way upstream; knows no rule of the quota.
+//! * [`admin`]: the operator's JSON API. Meets the request path only in the store.
+//! * [`load`]: the load client. Names nothing else of ours.
+//! * [`server`]: listeners, TLS, limits. Knows no domain word.
+//! * [`config`]: what was written, checked. Known to `app` and `cli` only.
+//! * [`app`]: puts the parts together. [`cli`]: the command line.
+//! * [`simulator`]: an upstream with a ledger of its own. Names no other room: an oracle must not share our code.
+//!
+//! A room names only rooms above it in this order: ledger; catalogue; dialect, clock, telemetry; store; proxy, admin, load;
+//! server; config; app; cli. `tests/it/tidy.rs` fails the build where this is broken.
+//!
+//! # What is always true
+//!
+//! 1. Every balance equals the fold of its entries and open holds.
+//! 2. What the upstream charged is covered by held + spent + presumed, given sound bounds.
+//! 3. When every call has ended and one lease has passed, nothing is held; what fits `available` is admitted.
+//! 4. A hold is resolved at most once; a repeat is a named outcome and changes nothing.
+//! 5. What exceeds a hold is recorded, also below zero, and counted as an incident.
+//! 6. An absent or unreadable counter refuses. No counter of a grant expires.
+//! 7. Editing a limit never changes `spent`.
+//! 8. No byte of a response is changed or lost because metering failed; the usage chunk that a client did not ask for is the
+//!    one thing taken out.
+//! 9. No key is stored or logged, only its keyed hash and last four characters.
 
 pub mod admin;
 pub mod app;

@@ -25,10 +25,13 @@ pub(super) struct ModelView {
     free_quota: Option<FreeQuota>,
     validity_days: u32,
     bounds: Option<Bounds>,
+    max_units: Option<Amount>,
+    currency: String,
     prices: Vec<PriceView>,
     confidence: Confidence,
     bounds_confidence: Confidence,
     source: String,
+    bounds_source: String,
 }
 
 /// One price tier, in decimal text as it was written.
@@ -52,10 +55,13 @@ impl From<&Model> for ModelView {
             free_quota: model.free_quota,
             validity_days: model.validity_days,
             bounds: model.bounds.clone(),
+            max_units: model.max_units,
+            currency: model.currency.clone(),
             prices: model.prices.iter().map(price).collect(),
             confidence: model.confidence,
             bounds_confidence: model.bounds_confidence,
             source: model.source.clone(),
+            bounds_source: model.bounds_source.clone(),
         }
     }
 }

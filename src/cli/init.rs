@@ -32,7 +32,7 @@ pub const ACCOUNT: &str = "default";
 
 /// Make the ledger, the first account and its first key. With never_pay on: nothing can cost money.
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("figures").required(true).args(["assume_full", "balance"])))]
+#[command(group(clap::ArgGroup::new("figures").required(true).args(["assume_full", "balance"]).multiple(false)))]
 pub(super) struct Args {
     /// Every model of the catalogue has its whole free quota: right for a provider account that has not been used.
     #[arg(long)]
@@ -106,14 +106,13 @@ pub struct Made {
 
 /// Makes what was asked for, in the place that the configuration names.
 pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
-    let full = args.assume_full;
     let key = args.key_file.map(known_key).transpose()?;
-    let wanted = Wanted { stated: (!full).then_some(args.balance), start: args.start, key };
+    let wanted = Wanted { stated: (!args.assume_full).then_some(args.balance), start: args.start, key };
     let place = place::of(args.config.as_deref(), out)?;
     let made = make(&place, &wanted)?;
     match args.output {
         Format::Json => show::json(&place, &made, out),
-        Format::Table => show::text(&place, &made, full, out),
+        Format::Table => show::text(&place, &made, &wanted, out),
     }
 }
 

@@ -77,10 +77,6 @@ pub struct LimitsConfig {
     pub write_timeout: Duration,
     /// Calls in progress.
     pub in_flight: usize,
-    /// Calls in progress of one key (F-CLI-5).
-    pub in_flight_per_key: usize,
-    /// Bytes of one event of a stream that is looked at for usage (F-UP-12).
-    pub max_event: usize,
 }
 
 pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
@@ -143,15 +139,11 @@ pub(super) fn read_limits(mut r: Reader<'_, '_>) -> Option<LimitsConfig> {
     let body_timeout = r.duration("body_timeout", second..=hour);
     let write_timeout = r.duration("write_timeout", second..=hour);
     let in_flight = r.count("in_flight", 1..=1_000_000);
-    let in_flight_per_key = r.count("in_flight_per_key", 1..=1_000_000);
-    let max_event = r.size("max_event", 4 << 10..=64 << 20);
     r.finish();
     Some(LimitsConfig {
         max_body: usize::try_from(max_body?).ok()?,
         body_timeout: body_timeout?,
         write_timeout: write_timeout?,
         in_flight: usize::try_from(in_flight?).ok()?,
-        in_flight_per_key: usize::try_from(in_flight_per_key?).ok()?,
-        max_event: usize::try_from(max_event?).ok()?,
     })
 }

@@ -27,8 +27,6 @@ pub struct ServerConfig {
     pub tls_timeout: Duration,
     /// How long the head of a request may take (F-ACC-2).
     pub header_timeout: Duration,
-    /// How long a connection may idle between two requests.
-    pub keep_alive: Duration,
     /// Header fields of one request (F-ACC-7).
     pub max_headers: usize,
     /// Bytes of the head of one request (F-ACC-7).
@@ -56,7 +54,6 @@ pub(super) fn read(mut r: Reader<'_, '_>) -> Option<ServerConfig> {
     let first_byte_timeout = r.duration("first_byte_timeout", SECOND..=HOUR);
     let tls_timeout = r.duration("tls_timeout", SECOND..=HOUR);
     let header_timeout = r.duration("header_timeout", SECOND..=HOUR);
-    let keep_alive = r.duration("keep_alive", SECOND..=DAY);
     let max_headers = r.count("max_headers", 16..=1_000);
     let max_header_bytes = r.size("max_header_bytes", 8 << 10..=1 << 20);
     let max_streams = r.count("max_streams", 1..=10_000);
@@ -69,7 +66,6 @@ pub(super) fn read(mut r: Reader<'_, '_>) -> Option<ServerConfig> {
         first_byte_timeout: first_byte_timeout?,
         tls_timeout: tls_timeout?,
         header_timeout: header_timeout?,
-        keep_alive: keep_alive?,
         max_headers: usize::try_from(max_headers?).ok()?,
         max_header_bytes: usize::try_from(max_header_bytes?).ok()?,
         max_streams: u32::try_from(max_streams?).ok()?,

@@ -16,8 +16,6 @@ pub struct StoreConfig {
     pub lease: Duration,
     /// How often what was written is forced to the disk (LEDGER 3).
     pub flush_interval: Duration,
-    /// How long ended holds are remembered (LEDGER 2).
-    pub finals_kept: Duration,
     /// Requests that may wait for the writer.
     pub queue: usize,
 }
@@ -36,7 +34,6 @@ pub(super) fn read(mut r: Reader<'_, '_>) -> Option<StoreConfig> {
     // A lease of less than a second would turn live calls into presumed ones all the time.
     let lease = r.duration("lease", millis(1_000)..=millis(86_400_000));
     let flush_interval = r.duration("flush_interval", millis(10)..=millis(60_000));
-    let finals_kept = r.duration("finals_kept", millis(60_000)..=millis(90 * 86_400_000));
     let queue = r.count("queue", 16..=1_000_000);
     r.finish();
     Some(StoreConfig {
@@ -44,7 +41,6 @@ pub(super) fn read(mut r: Reader<'_, '_>) -> Option<StoreConfig> {
         kind: kind?,
         lease: lease?,
         flush_interval: flush_interval?,
-        finals_kept: finals_kept?,
         queue: usize::try_from(queue?).ok()?,
     })
 }

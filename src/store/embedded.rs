@@ -39,6 +39,7 @@ mod rows;
 mod salvage;
 mod schema;
 mod statements;
+mod sum;
 mod watermark;
 mod witness;
 mod writer;

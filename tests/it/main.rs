@@ -12,7 +12,9 @@
     reason = "a test may stop where something is not as it should be, and the modules of one binary share what they need"
 )]
 
+mod admin;
 mod benches;
+mod book;
 mod clients;
 mod config;
 mod dialects;
@@ -24,13 +26,16 @@ mod dialects_route;
 mod dialects_splice;
 mod dialects_stream;
 mod ends;
+mod ledger;
 mod load;
 mod request_path;
 mod simulator;
 mod store_child;
 mod store_faults;
+mod store_flush;
 mod store_kill;
 mod store_model;
+mod store_recover;
 mod store_support;
 mod store_traits;
 mod support;

@@ -1,53 +1,18 @@
 //! Files that are torn, damaged, foreign, older or elsewhere: refused, or never more quota (F-EMB-2, 3, 4, 8, 9, 11).
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use gratis::clock::Clock;
-use gratis::ledger::{Balance, HoldId, Operation, Outcome, Resolution};
+use gratis::ledger::{HoldId, Resolution};
 use gratis::store::LedgerStore;
-use gratis::store::embedded::{Embedded, OpenError, Settings, recover};
+use gratis::store::embedded::{Embedded, OpenError};
 use rusqlite::Connection;
 
 use crate::store_child::{child, said};
 use crate::store_support::*;
-
-const FILES: [&str; 3] = ["ledger.db", "ledger.db-wal", "ledger.lock"];
-
-/// The contents of a ledger's files.
-type Copy = BTreeMap<&'static str, Vec<u8>>;
-
-fn copy(dir: &Path) -> Copy {
-    FILES.iter().filter_map(|name| Some((*name, fs::read(dir.join(name)).ok()?))).collect()
-}
-
-/// Writes the files in place, so that they keep their inodes; what the copy does not have is removed.
-fn put_back(dir: &Path, copy: &Copy) {
-    for name in FILES {
-        match copy.get(name) {
-            Some(bytes) => fs::write(dir.join(name), bytes).unwrap(),
-            None => drop(fs::remove_file(dir.join(name))),
-        }
-    }
-    // The index of the log is made anew, as after a restart of the machine.
-    drop(fs::remove_file(dir.join("ledger.db-shm")));
-}
-
-fn slow(dir: &Path) -> Settings {
-    Settings { flush_every: Duration::from_secs(3_600), ..settings(dir) }
-}
-
-fn open(dir: &Path) -> Result<Embedded, OpenError> {
-    Embedded::open(slow(dir), clock())
-}
-
-fn used_of(balance: Balance) -> u64 {
-    balance.spent + balance.presumed
-}
 
 /// A ledger whose process has died, the truth about it, and its files after each commit that was durable.
 struct Dead {
@@ -55,7 +20,7 @@ struct Dead {
     /// What was taken in the end.
     truth: u64,
     /// The whole files.
-    last: Copy,
+    last: Files,
     /// The length of the log after each durable commit, with what was taken just before the next one.
     durable: Vec<(usize, u64)>,
 }
@@ -342,70 +307,6 @@ async fn the_lock_file_of_another_ledger_is_refused() {
     let error = open(one.path()).unwrap_err();
     assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
     assert!(error.to_string().contains("lock file"), "{error}");
-}
-
-#[tokio::test]
-async fn a_ledger_that_fails_the_recount_is_refused_with_both_figures_and_can_be_recovered() {
-    let damages = [
-        ("DELETE FROM entry WHERE kind = 'settle'", "its entries say"),
-        ("UPDATE entry SET spent = -900 WHERE kind = 'settle'", "its entries say"),
-        ("UPDATE balance SET spent = 1", "damaged"),
-        ("DELETE FROM balance", "no balance"),
-        ("DELETE FROM grants", "0 grants are there, but 1 balances"),
-        ("UPDATE grants SET body = replace(body, '100000', '900000')", "damaged"),
-        ("DELETE FROM hold", "0 open and presumed holds are there, 1 were written"),
-        ("UPDATE hold SET lines = '1:1'", "damaged"),
-        ("DELETE FROM pool", "missing"),
-        ("DELETE FROM account", "missing"),
-        ("UPDATE key SET body = replace(body, 'active', 'deleted')", "damaged"),
-        ("UPDATE meta SET value = '1' WHERE name = 'clean'", "damaged"),
-        ("UPDATE pulse SET commits = commits + 1", "damaged"),
-    ];
-    for (sql, said) in damages {
-        let dir = tempfile::tempdir().unwrap();
-        let store = funded(dir.path(), &clock(), 100_000).await;
-        admit(&store, 1, 500).await;
-        resolve(&store, 1, used(300)).await;
-        admit(&store, 2, 700).await;
-        drop(store);
-        Connection::open(dir.path().join("ledger.db")).unwrap().execute_batch(sql).unwrap();
-        let error = open(dir.path()).unwrap_err();
-        assert!(matches!(error, OpenError::Corrupt { .. }), "{sql}: {error}");
-        assert!(error.to_string().contains(said), "{sql}: {error}");
-
-        let recovery = recover(&slow(dir.path()), &clock()).unwrap();
-        println!("{sql}: {recovery:?}");
-        assert_eq!(recovery.recovered.len(), 1, "{sql}: {recovery:?}");
-        let store = open(dir.path()).unwrap();
-        assert_eq!(store.opening().recovery, None, "{sql}");
-        for id in store.accounts().await.unwrap() {
-            let book = store.book(&id).await.unwrap();
-            let left: Vec<i64> =
-                book.pools.values().flat_map(|pool| &pool.grants).map(|fund| fund.balance.available()).collect();
-            assert_eq!(left, [0], "{sql}");
-            assert!(!store.entries(&id, None, 10).await.unwrap().is_empty());
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_recovered_ledger_takes_the_console_s_figure_and_goes_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = funded(dir.path(), &clock(), 100_000).await;
-    admit(&store, 1, 500).await;
-    store.close().await.unwrap();
-    let busy = recover(&slow(dir.path()), &clock());
-    assert!(busy.is_ok(), "a closed store has let go of its file: {busy:?}");
-    drop(store);
-    let store = open(dir.path()).unwrap();
-    assert!(matches!(recover(&slow(dir.path()), &clock()), Err(OpenError::Locked { .. })));
-    let refused = store.reserve(&account(), ask(2, 500)).await.unwrap();
-    assert!(matches!(refused, Outcome::Refused(_)), "{refused:?}");
-    let figure = Operation::Sync { pool: pool(), grant: gratis::ledger::GrantId(1), remaining: 40_000, raise: true };
-    assert!(matches!(store.operate(&account(), figure).await.unwrap(), Outcome::Done(_)));
-    admit(&store, 3, 500).await;
-    drop(store);
-    assert_eq!(used_of(balance(&open(dir.path()).unwrap()).await), 60_500);
 }
 
 #[tokio::test]

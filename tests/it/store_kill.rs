@@ -93,7 +93,8 @@ async fn fails(wrapper: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
     fresh(dir.path()).await;
     let mut command: Command = child(wrapper, "spend", dir.path());
-    let output = command.output().unwrap();
+    let output =
+        command.output().unwrap_or_else(|error| panic!("{wrapper:?}: {error} (this test needs sh and strace)"));
     let lines = said(&output.stdout);
     let last = lines.last().cloned().unwrap_or_default();
     assert_eq!(last, "ended check=false close=false", "{}", String::from_utf8_lossy(&output.stdout));

@@ -1,6 +1,7 @@
 //! What the tests of the embedded store share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use gratis::ledger::{
     AccountId, AccountState, Admitted, Ask, Balance, Book, Fund, GrantId, HoldId, HoldState, Key, KeyId, KeyState,
     Operation, Outcome, Overrun, PoolId, Reserve, ReserveRules, Resolution, Side, Timestamp, Unit, Usage,
 };
-use gratis::store::embedded::{Embedded, Settings};
+use gratis::store::embedded::{Embedded, OpenError, Settings};
 use gratis::store::{KeyDigest, KeyStore, LedgerStore, NewAccount};
 
 pub(crate) const POOL: &str = "qwen-max";
@@ -131,4 +132,37 @@ pub(crate) fn without_finals(mut book: Book) -> Book {
 
 pub(crate) fn state_of(book: &Book, hold: u128) -> Option<HoldState> {
     book.holds.get(&HoldId(hold)).map(|hold| hold.state)
+}
+
+pub(crate) const FILES: [&str; 3] = ["ledger.db", "ledger.db-wal", "ledger.lock"];
+
+/// The contents of a ledger's files.
+pub(crate) type Files = BTreeMap<&'static str, Vec<u8>>;
+
+pub(crate) fn copy(dir: &Path) -> Files {
+    FILES.iter().filter_map(|name| Some((*name, fs::read(dir.join(name)).ok()?))).collect()
+}
+
+/// Writes the files in place, so that they keep their inodes; what the copy does not have is removed.
+pub(crate) fn put_back(dir: &Path, copy: &Files) {
+    for name in FILES {
+        match copy.get(name) {
+            Some(bytes) => fs::write(dir.join(name), bytes).unwrap(),
+            None => drop(fs::remove_file(dir.join(name))),
+        }
+    }
+    // The index of the log is made anew, as after a restart of the machine.
+    drop(fs::remove_file(dir.join("ledger.db-shm")));
+}
+
+pub(crate) fn slow(dir: &Path) -> Settings {
+    Settings { flush_every: Duration::from_secs(3_600), ..settings(dir) }
+}
+
+pub(crate) fn open(dir: &Path) -> Result<Embedded, OpenError> {
+    Embedded::open(slow(dir), clock())
+}
+
+pub(crate) fn used_of(balance: Balance) -> u64 {
+    balance.spent + balance.presumed
 }

@@ -26,7 +26,8 @@ pub(super) fn of(path: Option<&Path>, out: &mut Out<'_>) -> Result<Place, Failur
     };
     let site = loaded.site(&config.site.name).cloned();
     let site = site.ok_or_else(|| Failure::Usage(format!("there is no site `{}`", config.site.name)))?;
-    let (base_url, state_dir) = (base_url(&loaded), config.store.state_dir.clone());
+    let (base_url, state_dir) = (base_url(&loaded), std::path::absolute(&config.store.state_dir));
+    let state_dir = state_dir.unwrap_or_else(|_| config.store.state_dir.clone());
     let serve_arguments = path.map(|path| format!(" --config {}", path.display())).unwrap_or_default();
     Ok(Place { state_dir, pepper, token, site, catalogue: loaded.catalogue, base_url, serve_arguments })
 }

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::plan::Planned;
-use super::{Made, Place};
+use super::{Made, Place, Wanted};
 use crate::admin::{figure, when};
+use crate::catalogue::{Confidence, ModelType};
 use crate::cli::Done;
 use crate::cli::out::Out;
 use crate::ledger::Side;
@@ -37,7 +38,7 @@ pub(super) fn json(place: &Place, made: &Made, out: &mut Out<'_>) -> Done {
 }
 
 /// For people.
-pub(super) fn text(place: &Place, made: &Made, full: bool, out: &mut Out<'_>) -> Done {
+pub(super) fn text(place: &Place, made: &Made, wanted: &Wanted, out: &mut Out<'_>) -> Done {
     out.line(format_args!("ledger       {}", place.state_dir.display()))?;
     if let Some(file) = &made.token_file {
         out.line(format_args!("admin token  {} (only you can read it)", file.display()))?;
@@ -47,10 +48,10 @@ pub(super) fn text(place: &Place, made: &Made, full: bool, out: &mut Out<'_>) ->
         made.furnished.account, place.site.title, place.site.name
     ))?;
     out.line("never_pay    on: no model of this account can cost money; `gratis account never-pay off` changes that")?;
-    grants(made, full, out)?;
+    grants(place, made, wanted, out)?;
     out.line(format_args!("\nAPI key, shown this once:\n\n    {}\n", made.furnished.secret.expose()))?;
     out.line("Point the client at Gratis:\n")?;
-    let first = made.grants.first().map_or("qwen-max", |grant| grant.model.as_str());
+    let first = example(place, made);
     let (url, key) = (&place.base_url, made.furnished.secret.expose());
     out.line(format_args!("    export OPENAI_BASE_URL={url}\n    export OPENAI_API_KEY={key}\n"))?;
     out.line(format_args!("    client = OpenAI(base_url=\"{url}\", api_key=\"{key}\")\n"))?;
@@ -61,8 +62,20 @@ pub(super) fn text(place: &Place, made: &Made, full: bool, out: &mut Out<'_>) ->
     out.line(format_args!("Next: gratis serve{}", place.serve_arguments))
 }
 
+/// A model that the example can be tried with: one that chats.
+fn example<'a>(place: &Place, made: &'a Made) -> &'a str {
+    let chats = |grant: &&Planned| {
+        place
+            .catalogue
+            .model(grant.model.as_str())
+            .is_some_and(|model| model.kind == ModelType::Text && model.is_bounded())
+    };
+    let grant = made.grants.iter().find(chats).or(made.grants.first());
+    grant.map_or("qwen-max", |grant| grant.model.as_str())
+}
+
 /// Few grants one by one, many in sum, and what was only assumed about them.
-fn grants(made: &Made, full: bool, out: &mut Out<'_>) -> Done {
+fn grants(place: &Place, made: &Made, wanted: &Wanted, out: &mut Out<'_>) -> Done {
     const FEW: usize = 8;
     out.line(format_args!("grants       {}", made.grants.len()))?;
     for grant in made.grants.iter().take(FEW) {
@@ -85,11 +98,30 @@ fn grants(made: &Made, full: bool, out: &mut Out<'_>) -> Done {
     if made.grants.iter().any(|grant| grant.end.is_some_and(|end| end <= made.now)) {
         out.remark("warning: some grants have ended already; calls of their models will be refused")?;
     }
-    if full {
+    assumptions(place, made, wanted, out)
+}
+
+fn assumptions(place: &Place, made: &Made, wanted: &Wanted, out: &mut Out<'_>) -> Done {
+    if wanted.start.is_none() {
         out.remark(
-            "assumed: the whole free quota is left. If some of it is used, put in the console's figures: \
-             gratis model sync qwen-max 362,917/1,000,000",
+            "assumed: the quota begins now. If it began earlier it ends earlier too: say when by --start DATE.",
         )?;
+    }
+    if wanted.stated.is_some() {
+        return Ok(());
+    }
+    out.remark(
+        "assumed: the whole free quota is left. If some of it is used, put in the console's figure: \
+         gratis model sync qwen-max 362,917/1,000,000",
+    )?;
+    let is_sure = |grant: &&Planned| {
+        place.catalogue.model(grant.model.as_str()).is_some_and(|model| model.confidence == Confidence::Ok)
+    };
+    let unsure = made.grants.len() - made.grants.iter().filter(is_sure).count();
+    if unsure > 0 {
+        out.remark(format_args!(
+            "{unsure} of the amounts are not certain: see CONFIDENCE in `gratis model list --catalogue`."
+        ))?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::sum::Sum;
 use crate::ledger::{
     AccountState, Amount, Balance, Billed, BillingMode, Closure, Entry, EntryKind, Grant, GrantId, Hold, HoldId,
     HoldState, Key, Line, Pool, PoolId, Switch, Timestamp,
@@ -140,42 +141,6 @@ pub(super) fn hold_sum(account: i64, id: HoldId, hold: &Hold, lines: &str) -> i6
         .amount(hold.deadline.0)
         .amount(hold.since.0)
         .end()
-}
-
-/// FNV-1a: every step is a bijection of the state, so a single changed byte always shows.
-struct Sum(u64);
-
-impl Sum {
-    fn new(table: u8) -> Self {
-        Self(0xcbf2_9ce4_8422_2325).byte(table)
-    }
-
-    fn byte(self, byte: u8) -> Self {
-        Self((self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
-    }
-
-    fn bytes(self, bytes: &[u8]) -> Self {
-        let sum = bytes.iter().fold(self, |sum, byte| sum.byte(*byte));
-        sum.int(i64::try_from(bytes.len()).unwrap_or(-1))
-    }
-
-    fn text(self, text: &str) -> Self {
-        self.bytes(text.as_bytes())
-    }
-
-    /// One step for the whole number: it is a bijection as well.
-    fn int(self, number: i64) -> Self {
-        let mixed = (self.0 ^ number.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Self(mixed ^ (mixed >> 32))
-    }
-
-    fn amount(self, amount: u64) -> Self {
-        self.int(amount.cast_signed())
-    }
-
-    fn end(self) -> i64 {
-        self.0.cast_signed()
-    }
 }
 
 /// Amounts and instants as SQLite's integers.

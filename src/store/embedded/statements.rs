@@ -38,7 +38,7 @@ impl<'c> Statements<'c> {
             commit: prepare("COMMIT")?,
             hold_opened: prepare("INSERT INTO hold VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?,
             hold_posted: prepare(
-                "UPDATE hold SET lines = ?3, state = ?4, since = ?5, sum = ?6 WHERE account = ?1 AND id = ?2",
+                "UPDATE hold SET lines = ?3, amount = ?4, state = ?5, since = ?6, sum = ?7 WHERE account = ?1 AND id = ?2",
             )?,
             hold_gone: prepare("DELETE FROM hold WHERE account = ?1 AND id = ?2")?,
             final_made: prepare("INSERT OR REPLACE INTO final VALUES (?1, ?2, ?3, ?4)")?,
@@ -117,29 +117,31 @@ impl<'c> Statements<'c> {
         lines_text(&hold.lines, &mut self.lines);
         let sum = hold_sum(account, id, hold, &self.lines);
         let (state, since, key) = (state_word(hold.state), int(hold.since.0), id.0.to_be_bytes());
-        if hold.state == HoldState::Open {
-            self.live += 1;
-            let names = (hold.pool.as_str(), hold.model.as_str(), hold.key.as_str());
-            self.hold_opened.execute(params![
-                account,
-                key,
-                names.0,
-                names.1,
-                names.2,
-                self.lines,
-                int(hold.amount),
-                mode_word(hold.mode),
-                state,
-                int(hold.deadline.0),
-                since,
-                sum
-            ])?;
-            return Ok(());
+        if hold.state != HoldState::Open {
+            let amount = int(hold.amount);
+            let posted = self.hold_posted.execute(params![account, key, self.lines, amount, state, since, sum])?;
+            if posted == 1 {
+                return Ok(());
+            }
+            // A hold that was posted before anybody had seen it open: its figures may still come.
         }
-        match self.hold_posted.execute(params![account, key, self.lines, state, since, sum])? {
-            1 => Ok(()),
-            _ => Err(rusqlite::Error::QueryReturnedNoRows),
-        }
+        self.live += 1;
+        let names = (hold.pool.as_str(), hold.model.as_str(), hold.key.as_str());
+        self.hold_opened.execute(params![
+            account,
+            key,
+            names.0,
+            names.1,
+            names.2,
+            self.lines,
+            int(hold.amount),
+            mode_word(hold.mode),
+            state,
+            int(hold.deadline.0),
+            since,
+            sum
+        ])?;
+        Ok(())
     }
 
     fn finished(&mut self, account: i64, id: HoldId, state: HoldState, since: Timestamp) -> Result<()> {

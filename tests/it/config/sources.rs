@@ -87,7 +87,6 @@ fn the_defaults_are_what_the_design_says() {
     assert_eq!(config.log.format, LogFormat::Auto);
     assert_eq!(config.store.kind, StoreKind::Embedded);
     assert_eq!(config.store.lease, Duration::from_secs(600));
-    assert_eq!(config.store.finals_kept, Duration::from_secs(7 * 86_400));
     let quota = &config.quota;
     assert_eq!((quota.hold_share, quota.hold_share_floor, quota.min_output), (8, 8_192, 256));
     assert_eq!(quota.clamp, Clamp::Always);

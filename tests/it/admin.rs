@@ -1,0 +1,10 @@
+//! The admin API, route by route, on a store in memory.
+
+mod accounts;
+mod door;
+mod grants;
+mod keys;
+pub mod office;
+mod switches;
+mod sync;
+mod system;

@@ -1,0 +1,10 @@
+//! The rules of the ledger: transcripts, properties over random commands, and every interleaving of a small world.
+
+mod bugs;
+mod invariants;
+mod mirror;
+mod properties;
+mod step;
+mod transcripts;
+mod walk;
+mod world;
