@@ -109,7 +109,7 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
         let pepper = Pepper::generate().map_err(|error| Failure::Refused(error.to_string()))?;
         let token = new_token("gratis-admin-").map_err(|error| Failure::Refused(error.to_string()))?;
         let plan = planned(&models, clock.now());
-        let furnished = furnish::furnish(&*store, &pepper, &loaded.config.site.name, &plan).await?;
+        let furnished = furnish::furnish(&*store, &pepper, &loaded.config.site.name, &plan, None).await?;
         let again = loaded.clone();
         let parts = Parts {
             loaded,

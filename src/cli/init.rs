@@ -19,9 +19,10 @@ use super::{Done, Failure};
 use crate::admin::when;
 use crate::catalogue::{Catalogue, Site};
 use crate::clock::Clock;
+use crate::config::{self, Env, SecretPlace};
 use crate::ledger::Timestamp;
 use crate::store::embedded::{self, Embedded};
-use crate::store::keys::Pepper;
+use crate::store::keys::{NewKeySecret, Pepper};
 
 use furnish::Furnished;
 use plan::{Planned, Stated};
@@ -44,6 +45,9 @@ pub(super) struct Args {
     /// [default: now, so the true end may be earlier]
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
+    /// A file with a key that clients have already: the first key, instead of a new one.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// The configuration.
     #[arg(long, value_name = "FILE", env = "GRATIS_CONFIG")]
     config: Option<PathBuf>,
@@ -84,6 +88,8 @@ pub struct Wanted {
     pub stated: Option<Vec<Stated>>,
     /// When the provider account was activated, as written.
     pub start: Option<String>,
+    /// The first key, where clients have one already.
+    pub key: Option<NewKeySecret>,
 }
 
 /// A ledger that was made.
@@ -100,7 +106,8 @@ pub struct Made {
 
 /// Makes what was asked for, in the place that the configuration names.
 pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
-    let wanted = Wanted { stated: (!args.assume_full).then_some(args.balance), start: args.start };
+    let key = args.key_file.map(known_key).transpose()?;
+    let wanted = Wanted { stated: (!args.assume_full).then_some(args.balance), start: args.start, key };
     let place = place::of(args.config.as_deref(), out)?;
     let made = make(&place, &wanted)?;
     match args.output {
@@ -137,7 +144,7 @@ pub fn make(place: &Place, wanted: &Wanted) -> Result<Made, Failure> {
             }
             Kept::Elsewhere(()) => None,
         };
-        let furnished = furnish::furnish(&store, &pepper, &place.site.name, &grants).await?;
+        let furnished = furnish::furnish(&store, &pepper, &place.site.name, &grants, wanted.key.clone()).await?;
         store.close().await.map_err(|error| refused(&error))?;
         Ok((token_file, furnished))
     };
@@ -154,6 +161,16 @@ pub fn make(place: &Place, wanted: &Wanted) -> Result<Made, Failure> {
         | Failure::ClosedPipe) => other,
     })?;
     Ok(Made { furnished, grants, token_file, now })
+}
+
+/// The key of this file.
+fn known_key(path: PathBuf) -> Result<NewKeySecret, Failure> {
+    let shown = path.display().to_string();
+    let wrong = |problem: String| Failure::Usage(format!("--key-file: {problem}"));
+    let text = config::read_secret(&SecretPlace::File(path), &Env::default()).map_err(wrong)?;
+    NewKeySecret::known(text.expose()).ok_or_else(|| {
+        wrong(format!("{shown} holds no key that a header can carry: 8 to 256 visible ASCII characters were expected"))
+    })
 }
 
 fn plan(place: &Place, wanted: &Wanted, now: Timestamp) -> Result<Vec<Planned>, Failure> {

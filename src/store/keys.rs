@@ -23,6 +23,9 @@ const RANDOM_CHARS: usize = 43;
 const CHECK_CHARS: usize = 6;
 /// What is enough to tell the keys of an account apart.
 const ID_CHARS: usize = 8;
+/// The characters of a key that was made elsewhere; the upper bound is that of what is looked at in a request.
+const KNOWN_MIN: usize = 8;
+const KNOWN_MAX: usize = 256;
 /// The bytes of a pepper.
 const PEPPER_BYTES: usize = 32;
 /// The block of SHA-256: a key that is padded with zeros to a block gives the same HMAC.
@@ -99,6 +102,20 @@ impl Pepper {
 pub struct NewKeySecret(Zeroizing<String>);
 
 impl NewKeySecret {
+    /// A key that clients have already: visible ASCII, so that a header can carry it, and at least twice as long as the four
+    /// characters that stay readable. `None` where it is not.
+    #[must_use]
+    pub fn known(key: &str) -> Option<Self> {
+        let fits = (KNOWN_MIN..=KNOWN_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Self(Zeroizing::new(key.to_owned())))
+    }
+
+    /// What is kept of it: its keyed hash and its last four characters.
+    #[must_use]
+    pub fn kept(&self, pepper: &Pepper) -> (KeyDigest, String) {
+        (pepper.digest(&self.0), self.0.get(self.0.len().saturating_sub(4)..).unwrap_or_default().to_owned())
+    }
+
     /// The key as the client sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -116,9 +133,9 @@ pub fn new_key(pepper: &Pepper) -> Result<(NewKeySecret, KeyDigest, String), NoE
     push_random(&mut key, RANDOM_CHARS)?;
     let check = checksum(&key);
     key.extend(check.iter().copied().map(char::from));
-    let digest = pepper.digest(&key);
-    let last4 = key.chars().skip(key.len() - 4).collect();
-    Ok((NewKeySecret(key), digest, last4))
+    let secret = NewKeySecret(key);
+    let (digest, last4) = secret.kept(pepper);
+    Ok((secret, digest, last4))
 }
 
 /// A random secret of 256 bits behind `prefix`, for a token that is not an API key.

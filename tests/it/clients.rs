@@ -59,7 +59,7 @@ impl Demo {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_gratis"))
-            .args(["demo", "--json"])
+            .args(["demo", "--json", "--chunk-delay", "1"])
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -19,11 +19,17 @@ pub struct Furnished {
     pub secret: NewKeySecret,
 }
 
-/// Makes the account with never_pay on, its grants and its first key.
+/// Makes the account with never_pay on, its grants and its first key: `known`, or else a new one.
 ///
 /// # Errors
 /// When the account exists, or the store does not do what it is asked.
-pub async fn furnish(store: &dyn Store, pepper: &Pepper, site: &str, grants: &[Planned]) -> Result<Furnished, Failure> {
+pub async fn furnish(
+    store: &dyn Store,
+    pepper: &Pepper,
+    site: &str,
+    grants: &[Planned],
+    known: Option<NewKeySecret>,
+) -> Result<Furnished, Failure> {
     let account = AccountId::from(ACCOUNT);
     let new =
         NewAccount { account: account.clone(), site: site.to_owned(), state: AccountState::Active, never_pay: true };
@@ -36,7 +42,11 @@ pub async fn furnish(store: &dyn Store, pepper: &Pepper, site: &str, grants: &[P
             return Err(Failure::Refused(format!("the grant of {} was not made: {outcome:?}", grant.model)));
         }
     }
-    let (secret, digest, last4) = new_key(pepper).map_err(|error| Failure::Refused(error.to_string()))?;
+    let secret = match known {
+        Some(known) => known,
+        None => new_key(pepper).map_err(|error| Failure::Refused(error.to_string()))?.0,
+    };
+    let (digest, last4) = secret.kept(pepper);
     let id = KeyId::from(new_id("key-").map_err(|error| Failure::Refused(error.to_string()))?);
     let key = Key {
         id: id.clone(),
