@@ -15,16 +15,25 @@ pub(super) struct CheckArgs {
     config: Option<PathBuf>,
 }
 
-/// Loads the configuration; every mistake goes to the standard error.
-pub fn load(path: Option<&Path>, out: &mut Out<'_>) -> Result<Loaded, Failure> {
-    let env = Env::of_process();
-    match config::load(path, &env) {
-        Ok(loaded) => Ok(loaded),
-        Err(mistakes) => {
-            out.remark(mistakes.render(out.has_colour(&env)))?;
-            Err(Failure::Misused)
-        }
+/// Loads the configuration for what goes upstream; every mistake and warning goes to the standard error.
+pub(super) fn load(path: Option<&Path>, out: &mut Out<'_>) -> Result<Loaded, Failure> {
+    let loaded = load_with(path, &Env::of_process(), out)?;
+    for warning in &loaded.warnings {
+        out.remark(format!("warning: {warning}"))?;
     }
+    Ok(loaded)
+}
+
+/// Loads the configuration for what stays on this machine: the provider's key need not be there.
+pub(super) fn load_local(path: Option<&Path>, out: &mut Out<'_>) -> Result<Loaded, Failure> {
+    load_with(path, &Env::of_process().or("DASHSCOPE_API_KEY", "not-needed"), out)
+}
+
+fn load_with(path: Option<&Path>, env: &Env, out: &mut Out<'_>) -> Result<Loaded, Failure> {
+    config::load(path, env).or_else(|mistakes| {
+        out.remark(mistakes.render(out.has_colour(env)))?;
+        Err(Failure::Misused)
+    })
 }
 
 /// `gratis check`.

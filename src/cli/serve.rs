@@ -12,6 +12,7 @@ use crate::config::{self, Env, Loaded};
 use crate::store::embedded::{Absent, Embedded, OpenError};
 use crate::store::{Pepper, Store};
 
+use super::configuration;
 use super::out::Out;
 use super::{Done, Failure};
 
@@ -24,8 +25,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
-    let env = Env::of_process();
-    let loaded = load(args.config.as_deref(), &env, out)?;
+    let loaded = configuration::load(args.config.as_deref(), out)?;
     let metrics = app::metrics(&loaded);
     let clock = Clock::system();
     let opened = open(&loaded, &clock)?;
@@ -61,22 +61,6 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
 
 fn tls(running: &Running) -> &'static str {
     if running.tls { "s" } else { "" }
-}
-
-/// Loads the configuration, or shows every mistake.
-pub(super) fn load(path: Option<&std::path::Path>, env: &Env, out: &mut Out<'_>) -> Result<Loaded, Failure> {
-    match config::load(path, env) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                out.remark(format!("warning: {warning}"))?;
-            }
-            Ok(loaded)
-        }
-        Err(errors) => {
-            out.remark(errors)?;
-            Err(Failure::Misused)
-        }
-    }
 }
 
 /// A runtime of as many threads as there are cores.

@@ -38,7 +38,7 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let Args { what: What::Recover { presume_all: _, state_dir, config } } = args;
     let dir = match state_dir {
         Some(dir) => dir,
-        None => configuration::load(config.as_deref(), out)?.config.store.state_dir,
+        None => configuration::load_local(config.as_deref(), out)?.config.store.state_dir,
     };
     let recovery = embedded::recover(&embedded::Settings::new(dir), &Clock::system())
         .map_err(|error| Failure::Refused(error.to_string()))?;

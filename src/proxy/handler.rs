@@ -14,7 +14,7 @@ use crate::catalogue::Model;
 use crate::clock::Clock;
 use crate::dialect::{Dialect, DialectError, Facts, Metering, Route, RouteMatch, route};
 use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules};
-use crate::store::{Caller, Pepper, Store};
+use crate::store::{Caller, Pepper, Store, StoreErrorKind};
 use crate::telemetry::Metrics;
 
 use super::admission::{Admission, Gate, Patience};
@@ -111,7 +111,10 @@ impl Proxy {
             record.status = response.status().as_u16();
             record.code = Some(rejection.code().to_owned());
         }
-        if let Rejection::Store(error) = rejection {
+        // Without a ledger the request's own line says enough: nothing has failed.
+        if let Rejection::Store(error) = rejection
+            && error.kind != StoreErrorKind::NotInitialised
+        {
             tracing::error!(request_id = %headers::request_id(id), error = %error, "the store could not answer");
         }
         response

@@ -7,6 +7,9 @@ use crate::dialect::{Finding, Reading};
 use crate::ledger::{AccountId, HoldId, KeyId, ModelCode, Resolution, Usage};
 use crate::telemetry::{Metrics, ModelMetrics};
 
+/// What the line says of a client that left before there was a response; nobody is sent it.
+const CLIENT_GONE: u16 = 499;
+
 /// One request's facts. Dropping it writes the line.
 pub(super) struct Record {
     pub(super) id: HoldId,
@@ -84,6 +87,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.all.in_flight.dec();
+        if self.status == 0 {
+            self.status = CLIENT_GONE;
+        }
         self.all.response(self.status);
         if !self.log {
             return;

@@ -11,7 +11,7 @@ use crate::store::keys::Pepper;
 
 /// The place that a configuration means.
 pub(super) fn of(path: Option<&Path>, out: &mut Out<'_>) -> Result<Place, Failure> {
-    let loaded = configuration::load(path, out)?;
+    let loaded = configuration::load_local(path, out)?;
     let config = &loaded.config;
     let pepper = match (&config.keys.pepper_file, &config.keys.pepper) {
         (Some(file), _) => Kept::InFile(file.clone()),
