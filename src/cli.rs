@@ -164,3 +164,15 @@ fn dispatch(command: Command, out: &mut Out<'_>) -> Done {
         Command::Version => out.line(format!("gratis {}", version::shown())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -79,9 +79,7 @@ enum State {
 /// A switch on the command line.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum OnOff {
-    /// On.
     On,
-    /// Off.
     Off,
 }
 

@@ -35,7 +35,7 @@ enum What {
         /// The model's exact code; without it, all.
         code: Option<String>,
     },
-    /// The *free quota only* switch: of one model, of several, or of all that are eligible.
+    /// The switch "free quota only": of one model, of several, or of all that are eligible.
     Switch {
         /// On: a call is refused once the free quota is used up.
         #[arg(value_enum)]
