@@ -114,12 +114,8 @@ impl Fund {
         }
     }
 
-    pub(super) fn pays_input_alone(&self) -> bool {
+    fn pays_input_alone(&self) -> bool {
         self.pays_input() && !self.pays_output()
-    }
-
-    pub(super) fn pays_output_alone(&self) -> bool {
-        self.pays_output() && !self.pays_input()
     }
 
     pub(super) fn pays_output(&self) -> bool {

@@ -21,8 +21,8 @@ pub(super) fn spread(book: &Book, now: Timestamp, hold: &Hold, usage: Usage) -> 
         return Spread { billed: usage, ..Spread::default() };
     };
     let mut paying = Paying { funds: &pool.grants, hold, now, own: hold.lines.clone(), credits: Vec::with_capacity(1) };
-    let input = paying.take(usage.input, Fund::pays_input, Fund::pays_input_alone);
-    let output = paying.take(usage.output, Fund::pays_output, Fund::pays_output_alone);
+    let input = paying.take(usage.input, Fund::pays_input);
+    let output = paying.take(usage.output, Fund::pays_output);
     let covered = match hold.mode {
         BillingMode::FreeQuotaOnly => Usage {
             input: usage.input - paying.below_zero(input, Fund::pays_input),
@@ -45,10 +45,9 @@ struct Paying<'a> {
 
 impl Paying<'_> {
     /// Takes `amount` from what pays for one side; answers what did not fit.
-    fn take(&mut self, amount: Amount, pays: Pays, pays_alone: Pays) -> Amount {
-        // What pays for this side alone goes first: the other side may need the lines that pay for both.
-        let left = self.take_own(amount, pays_alone);
-        let left = self.take_own(left, pays);
+    fn take(&mut self, amount: Amount, pays: Pays) -> Amount {
+        // The lines stand in the order in which they were drawn, the input's first: usage within the hold always fits them.
+        let left = self.take_own(amount, pays);
         if left == 0 { 0 } else { self.take_available(left, pays) }
     }
 

@@ -4,6 +4,7 @@ mod bugs;
 mod invariants;
 mod mirror;
 mod properties;
+mod state;
 mod step;
 mod transcripts;
 mod walk;

@@ -3,7 +3,8 @@
 use gratis::ledger::{Command, HoldState, Outcome, Timestamp};
 
 use super::bugs::{Bug, carry_out};
-use super::world::{Action, CALLS, END, Kind, Proxy, TICK, World, request};
+use super::state::request;
+use super::world::{Action, CALLS, END, Kind, Proxy, TICK, World};
 
 /// The invariants by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gratis::ledger::{AccountState, Book, Command, apply};
+use gratis::ledger::{AccountState, Book, Command, HoldId, HoldState, Outcome, Timestamp, apply};
 use proptest::prelude::{ProptestConfig, any, proptest};
 
 use super::mirror::Mirror;
@@ -67,6 +67,21 @@ fn the_same_seed_gives_the_same_book_and_a_shorter_run_is_its_start() {
         (book, changes, outcomes)
     };
     assert_eq!(play(), play());
+}
+
+/// Only so many holds are posted at a time; one that is due and still waits must not carry a call.
+#[test]
+fn a_repeat_of_a_hold_that_is_due_but_not_posted_yet_does_not_go_on() {
+    let mut reserve = super::state::request(0, 0);
+    let mut book = super::world::World::new(super::world::Kind::Replicas).book;
+    (reserve.ask.input, reserve.ask.named, reserve.ask.least) = (0, 0, 0);
+    for hold in 0..40 {
+        reserve.hold = HoldId(hold);
+        let outcome = apply(&mut book, Timestamp(0), Command::Reserve(reserve.clone()), &mut Vec::new());
+        assert!(matches!(outcome, Outcome::Admitted(_)));
+    }
+    let late = apply(&mut book, Timestamp(reserve.lease_ms), Command::Reserve(reserve), &mut Vec::new());
+    assert_eq!(late, Outcome::AlreadyResolved(HoldState::Open));
 }
 
 proptest! {

@@ -1,11 +1,12 @@
 //! A small world: one grant, three calls, a proxy that may die, an upstream that charges what it likes within the bound.
 
 use gratis::ledger::{
-    AccountState, Ask, Balance, Book, Change, Command, Entry, GrantId, HoldId, HoldState, Key, KeyState, Operation,
-    Origin, Outcome, Overrun, Reserve, ReserveRules, Resolution, Side, SwitchOff, Timestamp, Unit, Usage,
+    AccountState, Balance, Book, Change, Command, Entry, GrantId, HoldId, HoldState, Key, KeyState, Operation, Origin,
+    Outcome, Resolution, Side, SwitchOff, Timestamp, Unit, Usage,
 };
 
 use super::bugs::{Bug, carry_out};
+use super::state::request;
 
 pub const CALLS: usize = 3;
 pub const GRANTED: u64 = 10;
@@ -14,8 +15,8 @@ pub const TICK: u64 = 1_000;
 /// The grant ends here.
 pub const END: u64 = 3;
 /// Each call asks for this: input, and output of which the third call takes less where less is left.
-const INPUT: u64 = 1;
-const OUTPUT: u64 = 3;
+pub const INPUT: u64 = 1;
+pub const OUTPUT: u64 = 3;
 /// What an upstream without a sound bound charges beyond it.
 const BEYOND: u64 = 2;
 
@@ -100,21 +101,6 @@ pub struct World {
     pub cut: bool,
 }
 
-/// State, amount and deadline of a hold.
-type HoldKey = (u8, u64, u64);
-
-/// What tells one state from another. Times that no longer decide anything are left out.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct State {
-    now: u64,
-    /// Each with its hold: state, amount, deadline.
-    calls: [(Call, Option<HoldKey>); CALLS],
-    truth: u64,
-    cut: bool,
-    balance: Balance,
-    overran: bool,
-}
-
 pub const POOL: &str = "m";
 
 impl World {
@@ -148,31 +134,6 @@ impl World {
 
     pub fn hold(&self, call: usize) -> Option<&gratis::ledger::Hold> {
         self.book.holds.get(&id(call))
-    }
-
-    pub fn state(&self) -> State {
-        let hold = |call: usize| {
-            self.hold(call).map(|hold| {
-                let deadline = if hold.state == HoldState::Open { hold.deadline.0 } else { 0 };
-                (rank(hold.state), hold.lines.iter().map(|line| line.amount).sum(), deadline)
-            })
-        };
-        let call = |number: usize| {
-            let call = self.calls[number];
-            // What a settled call was charged decides nothing any more.
-            if call.proxy == Proxy::Settled { Call { charged: None, until: 0, ..call } } else { call }
-        };
-        let mut calls: [(Call, Option<HoldKey>); CALLS] = std::array::from_fn(|number| (call(number), hold(number)));
-        // All calls but the last are alike: which of them is which does not matter.
-        calls[..CALLS - 1].sort_unstable();
-        State {
-            now: self.now,
-            calls,
-            truth: self.truth,
-            cut: self.cut,
-            balance: self.balance(),
-            overran: self.book.pools.get(POOL).is_some_and(|pool| pool.overran),
-        }
     }
 
     /// Everything that can happen now.
@@ -324,17 +285,6 @@ impl World {
     }
 }
 
-/// Hold states have no order of their own.
-fn rank(state: HoldState) -> u8 {
-    match state {
-        HoldState::Open => 0,
-        HoldState::Settled => 1,
-        HoldState::Released => 2,
-        HoldState::Presumed => 3,
-        HoldState::Corrected => 4,
-    }
-}
-
 fn fold(balance: &mut Balance, entry: &Entry) {
     balance.granted = balance.granted.wrapping_add_signed(entry.granted);
     balance.held = balance.held.wrapping_add_signed(entry.held);
@@ -344,26 +294,4 @@ fn fold(balance: &mut Balance, entry: &Entry) {
 
 pub fn id(call: usize) -> HoldId {
     HoldId(call as u128 + 1)
-}
-
-/// What a call asks for. The last one takes less output where less is left.
-pub fn request(number: usize, now: u64) -> Reserve {
-    let least = if number == CALLS - 1 { 1 } else { OUTPUT };
-    Reserve {
-        hold: id(number),
-        key: "k".into(),
-        model: POOL.into(),
-        pool: POOL.into(),
-        ask: Ask { input: INPUT, named: OUTPUT, least, ..Ask::default() },
-        lease_ms: TICK,
-        max_call_ms: TICK,
-        caller_now: Timestamp(now * TICK),
-        rules: ReserveRules {
-            overrun: Overrun::Never,
-            switch_default_on: true,
-            priced: true,
-            bounded: true,
-            covered: true,
-        },
-    }
 }
