@@ -15,6 +15,7 @@
 mod admin;
 mod benches;
 mod book;
+mod cli;
 mod clients;
 mod config;
 mod dialects;
