@@ -1,6 +1,6 @@
 //! The request path: route, authenticate, read the facts, admit, send, meter (ARCHITECTURE 2).
 //!
-//! There is one way upstream, [`upstream`], and it takes an [`admission::Admission`] for everything that costs. Nothing here
+//! There is one way upstream, `upstream`, and it takes an `admission::Admission` for everything that costs. Nothing here
 //! knows a rule of the quota: the ledger decides, behind the store.
 
 mod admission;
