@@ -25,7 +25,7 @@ mod upstream;
 
 pub use handler::Proxy;
 pub use layers::service;
-pub use metered_body::ReplyBody;
+pub use metered_body::{ReplyBody, ReplyError};
 pub use rejection::{Rejection, UpstreamTrouble};
 pub use settings::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, UpstreamSettings, Upstreams};
 pub use upstream::Upstream;

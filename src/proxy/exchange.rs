@@ -155,6 +155,13 @@ impl Meter {
         &self.call.parts
     }
 
+    /// How long the call may still take (LEDGER 2: `max_call`).
+    pub(super) fn time_left(&self) -> std::time::Duration {
+        let quota = &self.call.shared.settings.quota;
+        let most = if self.call.record.stream { quota.max_call_stream } else { quota.max_call_plain };
+        most.saturating_sub(self.call.record.elapsed())
+    }
+
     pub(super) fn settle_wait(&self) -> std::time::Duration {
         self.call.shared.settings.quota.settle_wait
     }

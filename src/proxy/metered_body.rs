@@ -26,6 +26,17 @@ enum Kind {
     Metered(Box<MeteredBody>),
 }
 
+/// Why a reply breaks off.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplyError {
+    /// The upstream's connection failed.
+    #[error("the upstream's reply broke off")]
+    Upstream(#[source] hyper::Error),
+    /// It took longer than a call of its route may: a grant that ends soon is not used for it (LEDGER 2).
+    #[error("the reply took longer than a call may")]
+    TooLong,
+}
+
 impl ReplyBody {
     pub(super) fn whole(bytes: Bytes) -> Self {
         Self(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
@@ -46,6 +57,7 @@ impl ReplyBody {
             tail: None,
             over: None,
             flushed: false,
+            limit: None,
             length,
         })))
     }
@@ -53,12 +65,12 @@ impl ReplyBody {
 
 impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ReplyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         match &mut self.0 {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Plain(body) => Pin::new(body).poll_frame(cx),
+            Kind::Plain(body) => Pin::new(body).poll_frame(cx).map_err(ReplyError::Upstream),
             Kind::Metered(body) => body.poll(cx),
         }
     }
@@ -86,13 +98,15 @@ struct MeteredBody {
     /// What came and did not go on yet.
     gather: Gather,
     /// How the upstream's body ended, while chunks from before are still on their way.
-    last: Option<Option<hyper::Error>>,
+    last: Option<Option<ReplyError>>,
     /// The end mark and what is behind it, and what it waits for.
     tail: Option<Tail>,
     /// What comes after the last bytes: nothing, or the upstream's failure.
-    over: Option<Option<hyper::Error>>,
+    over: Option<Option<ReplyError>>,
     /// Whether the server had a turn to write everything before a failure.
     flushed: bool,
+    /// When the call has taken as long as it may.
+    limit: Option<Pin<Box<Sleep>>>,
     /// The whole length, where nothing is taken out.
     length: Option<u64>,
 }
@@ -103,7 +117,7 @@ struct Tail {
     limit: Pin<Box<Sleep>>,
 }
 
-type Polled = Poll<Option<Result<Frame<Bytes>, hyper::Error>>>;
+type Polled = Poll<Option<Result<Frame<Bytes>, ReplyError>>>;
 
 impl MeteredBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
@@ -140,7 +154,14 @@ impl MeteredBody {
             if self.body.is_none() {
                 return Poll::Ready(None);
             }
-            ready!(self.receive(cx));
+            if self.receive(cx).is_pending() {
+                if !self.gather.is_empty() {
+                    return Poll::Pending;
+                }
+                ready!(self.time_is_up(cx));
+                self.finish(Some(ReplyError::TooLong));
+                continue;
+            }
             let chunk = self.gather.take();
             if let Some(bytes) = self.chunk(chunk) {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
@@ -162,7 +183,7 @@ impl MeteredBody {
                     }
                 }
                 Poll::Ready(end) => {
-                    self.last = Some(end.and_then(Result::err));
+                    self.last = Some(end.and_then(Result::err).map(ReplyError::Upstream));
                     return Poll::Ready(());
                 }
                 Poll::Pending if self.gather.is_empty() => return Poll::Pending,
@@ -176,6 +197,13 @@ impl MeteredBody {
                 }
             }
         }
+    }
+
+    /// Ready once the call has taken as long as it may. The timer is set only where the upstream keeps somebody waiting.
+    fn time_is_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(meter) = self.meter.as_ref().filter(|meter| !meter.is_resolved()) else { return Poll::Pending };
+        let limit = self.limit.get_or_insert_with(|| Box::pin(tokio::time::sleep(meter.time_left())));
+        limit.as_mut().poll(cx)
     }
 
     /// What of a chunk goes on now.
@@ -193,7 +221,7 @@ impl MeteredBody {
         Some(now).filter(|bytes| !bytes.is_empty())
     }
 
-    fn finish(&mut self, error: Option<hyper::Error>) {
+    fn finish(&mut self, error: Option<ReplyError>) {
         self.body = None;
         if let Some(meter) = &mut self.meter {
             let (bytes, settled) = meter.end(error.is_none());

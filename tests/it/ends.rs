@@ -206,6 +206,21 @@ async fn what_hangs_past_the_drain_s_cap_is_presumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_takes_longer_than_a_call_may_is_cut_and_presumed() {
+    let mut settings = plan();
+    settings.quota.max_call_stream = Duration::from_millis(200);
+    let world = World::new(settings).await;
+    world.behave(json!({"mode": "hang-mid-stream"})).await;
+    let url = format!("{}/v1/chat/completions", world.origin);
+    let headers = [("authorization", "Bearer sk-test-0001")];
+    let call = crate::support::wire::request(http::Method::POST, &url, &headers, hi(true).to_string().into());
+    let reply = crate::support::wire::whole(crate::support::wire::send(call).await).await;
+    assert!(reply.is_err(), "the stream ended as if it were complete");
+    let balance = world.settled("qwen-plus").await;
+    assert!(balance.presumed >= world.charged("qwen-plus").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_set_to_cancel_presumes_at_once() {
     let mut settings = plan();
     settings.quota.on_disconnect = OnDisconnect::Cancel;
