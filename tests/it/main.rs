@@ -33,4 +33,5 @@ mod store_support;
 mod store_traits;
 mod support;
 mod tidy;
+mod transport;
 mod vectors;
