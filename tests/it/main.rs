@@ -23,6 +23,7 @@ mod dialects_splice;
 mod dialects_stream;
 mod ends;
 mod load;
+mod rejections;
 mod request_path;
 mod simulator;
 mod store_child;
