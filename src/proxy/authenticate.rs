@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName};
 
 use crate::ledger::KeyState;
-use crate::store::{Caller, Pepper, Store};
+use crate::store::{Caller, Pepper, Store, StoreErrorKind};
 
 use super::rejection::Rejection;
 
@@ -16,10 +16,18 @@ const MAX_KEY: usize = 256;
 
 /// Who calls. Every cause of a failure gives the same answer; two credentials that differ are refused (FAULTS F-AUT-1).
 pub(super) async fn authenticate(headers: &HeaderMap, pepper: &Pepper, store: &dyn Store) -> Result<Caller, Rejection> {
-    let key = credential(headers).ok_or(Rejection::InvalidApiKey)?;
+    let Some(key) = credential(headers) else { return Err(without_key(pepper, store).await) };
     let digest = pepper.digest(key);
     let caller = store.caller(&digest).await.map_err(Rejection::Store)?;
     caller.filter(|caller| caller.key.state == KeyState::Active).ok_or(Rejection::InvalidApiKey)
+}
+
+/// Why a caller without a usable key is refused: where there is no ledger yet, no key would help, and that is what is said.
+async fn without_key(pepper: &Pepper, store: &dyn Store) -> Rejection {
+    match store.caller(&pepper.digest("")).await {
+        Err(error) if error.kind == StoreErrorKind::NotInitialised => Rejection::Store(error),
+        Ok(_) | Err(_) => Rejection::InvalidApiKey,
+    }
 }
 
 fn credential(headers: &HeaderMap) -> Option<&str> {

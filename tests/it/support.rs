@@ -1,6 +1,7 @@
 //! What the integration tests share.
 
 pub mod memory;
+pub mod plug;
 pub mod vectors;
 pub mod wire;
 pub mod world;

@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use gratis::catalogue::{Bounds, Catalogue, Confidence, Model, ModelType, Price, Site, Thinking};
 use gratis::clock::Clock;
 use gratis::ledger::{
-    AccountId, AccountState, Balance, Book, HoldState, Key, KeyId, KeyState, Operation, Overrun, Side, SwitchOff,
-    Timestamp, Unit,
+    AccountId, AccountState, Balance, Book, HoldState, Key, KeyId, KeyState, Operation, Outcome, Overrun, Side,
+    SwitchOff, Timestamp, Unit,
 };
 use gratis::proxy::{
     ClampPolicy, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams, service,
@@ -36,6 +36,8 @@ pub struct Plan {
     pub simulator: simulator::Settings,
     pub head_timeout: Duration,
     pub max_body: usize,
+    /// The origin of another upstream than the simulator.
+    pub upstream: Option<String>,
 }
 
 impl Plan {
@@ -51,6 +53,7 @@ impl Plan {
             simulator: simulator::Settings::default(),
             head_timeout: Duration::from_secs(300),
             max_body: 10 << 20,
+            upstream: None,
         }
     }
 }
@@ -152,7 +155,9 @@ impl World {
         let account = fill(&store, &plan, &pepper, clock.now()).await;
         let upstream = Upstream::new(&UpstreamSettings {
             name: "simulator".into(),
-            base_url: format!("{}/compatible-mode/v1", simulator.origin()).parse().unwrap(),
+            base_url: format!("{}/compatible-mode/v1", plan.upstream.unwrap_or_else(|| simulator.origin()))
+                .parse()
+                .unwrap(),
             authorization: Some(http::HeaderValue::from_static("Bearer sk-upstream")),
             ca_file: None,
             connect_timeout: Duration::from_secs(5),
@@ -193,7 +198,8 @@ impl World {
     }
 
     pub async fn operate(&self, operation: Operation) {
-        self.store.operate(&self.account, operation).await.unwrap();
+        let outcome = self.store.operate(&self.account, operation).await.unwrap();
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     }
 
     /// The balance of a pool's first grant, once no hold is open any more.
