@@ -195,7 +195,7 @@ async fn contradictory_framing_is_refused() {
         assert!(rest.starts_with("HTTP/1.1 400"), "{more}: {rest}");
     }
     // With both, the chunks count and the connection must not go on (RFC 9112 6.3).
-    let both = format!("content-length: 3\r\ntransfer-encoding: chunked\r\n");
+    let both = "content-length: 3\r\ntransfer-encoding: chunked\r\n".to_owned();
     let mut plug = Plug::to(&world.origin).await;
     let framed = String::from_utf8(chunked(body.as_bytes(), 64)).unwrap();
     plug.write(format!("{}{framed}", chat_head("1.1", KEY, &both))).await;
