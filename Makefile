@@ -56,7 +56,8 @@ bench: ## The benchmarks, measured (minutes)
 	$(CARGO) bench --locked --benches
 
 faults: ## Kill runs under load: ROUNDS (200) times kill -9 (long)
-	tests/campaigns/kill.sh $(ROUNDS)
+	$(CARGO) build --release --locked
+	tests/campaigns/kill.py --gratis target/release/gratis --rounds $(ROUNDS)
 
 demo: ## The whole product on this machine alone
 	$(CARGO) run --release --locked -- demo

@@ -11,6 +11,7 @@ mod breaker;
 mod drain;
 mod exchange;
 mod forward;
+mod gather;
 mod handler;
 mod headers;
 mod layers;

@@ -2,6 +2,7 @@
 //!
 //! Knows no domain type: labels and fields are text that the caller took from configuration, never from the wire.
 
+mod line;
 mod log;
 mod metrics;
 

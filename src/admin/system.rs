@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::Params;
 use super::problem::{Answer, NO_LEDGER, Problem};
-use super::{AdminState, Check, Coverage, List, Reloaded};
+use super::{AdminState, Check, Coverage, Reloaded};
 use crate::store::StoreErrorKind;
 
 const TEXT: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
@@ -81,8 +81,8 @@ pub(super) async fn metrics(State(state): State<AdminState>) -> Response {
     (METRICS, (state.metrics)()).into_response()
 }
 
-pub(super) async fn coverage(State(state): State<AdminState>) -> Json<List<Coverage>> {
-    List::whole((state.coverage)())
+pub(super) async fn coverage(State(state): State<AdminState>) -> Json<Vec<Coverage>> {
+    Json((state.coverage)())
 }
 
 /// What this program is.

@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::Done;
-use super::client::{Admin, AdminArgs, items};
+use super::client::{Admin, AdminArgs};
 use super::out::{Column, Out};
 
 /// Metered routes.
@@ -41,7 +41,11 @@ const COLUMNS: [Column; 5] = [
 pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let Args { what: What::List, admin } = args;
     let answer = admin.call(async |api: Admin| api.get("/admin/v1/coverage").await)?;
-    if admin.is_json() { out.json(&answer) } else { out.table(&COLUMNS, items(&answer), "no routes") }
+    if admin.is_json() {
+        out.json(&answer)
+    } else {
+        out.table(&COLUMNS, answer.as_array().map(Vec::as_slice).unwrap_or_default(), "no routes")
+    }
 }
 
 pub(super) fn reload(args: ReloadArgs, out: &mut Out<'_>) -> Done {

@@ -1,4 +1,4 @@
-//! The layers around the request path. They know no domain word.
+//! What is around the request path. It knows no domain word.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -7,10 +7,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Map};
+use futures_util::future::{BoxFuture, Either, Ready, ready};
 use http::{Request, Response};
 use http_body::Body;
-use tower::{BoxError, Service, ServiceBuilder};
+use tokio::sync::Semaphore;
+use tower::Service;
 
 use crate::dialect::Dialect;
 use crate::telemetry::Metrics;
@@ -19,11 +20,13 @@ use super::handler::Proxy;
 use super::metered_body::ReplyBody;
 use super::rejection::Rejection;
 
-/// The request path with a panic guard: a panic is one request's 500, and its hold is presumed.
+/// The request path behind a panic guard and a limit: a panic is one request's 500, and its hold is presumed; a request beyond the
+/// limit is shed.
 #[derive(Clone)]
 struct Guarded {
     proxy: Proxy,
     metrics: Arc<Metrics>,
+    places: Arc<Semaphore>,
 }
 
 impl<B> Service<Request<B>> for Guarded
@@ -32,46 +35,30 @@ where
 {
     type Response = Response<ReplyBody>;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<ReplyBody>, Infallible>>;
+    type Future = Either<Ready<Answered>, BoxFuture<'static, Answered>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Self { proxy, metrics } = self.clone();
-        Box::pin(async move {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Either::Left(ready(Ok(local(&Rejection::Overloaded))));
+        };
+        let (proxy, metrics) = (self.proxy.clone(), Arc::clone(&self.metrics));
+        Either::Right(Box::pin(async move {
             let answer = AssertUnwindSafe(proxy.handle(request)).catch_unwind().await;
+            drop(place);
             Ok(answer.unwrap_or_else(|_| {
                 metrics.panics.inc();
                 tracing::error!("a request panicked; its hold, if it had one, is presumed");
                 local(&Rejection::Internal)
             }))
-        })
+        }))
     }
 }
 
-/// Answers what the layers inside refused.
-#[derive(Clone)]
-struct Shed<S>(S);
-
-impl<S, B> Service<Request<B>> for Shed<S>
-where
-    S: Service<Request<B>, Response = Response<ReplyBody>, Error = BoxError>,
-{
-    type Response = Response<ReplyBody>;
-    type Error = Infallible;
-    type Future = Map<S::Future, fn(Result<Response<ReplyBody>, BoxError>) -> Result<Response<ReplyBody>, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // A layer that sheds is always ready, and one that failed answers so to the call.
-        self.0.poll_ready(cx).map(|_| Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.0.call(request).map(|result| Ok(result.unwrap_or_else(|_| local(&Rejection::Overloaded))))
-    }
-}
+type Answered = Result<Response<ReplyBody>, Infallible>;
 
 /// The request path as a service. `most` requests may be in progress at once until their response begins; more are shed
 /// before anything is reserved for them.
@@ -90,8 +77,8 @@ pub fn service<B>(
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
 {
-    let guarded = Guarded { proxy, metrics: Arc::clone(metrics) };
-    Shed(ServiceBuilder::new().load_shed().concurrency_limit(most).service(guarded))
+    let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+    Guarded { proxy, metrics: Arc::clone(metrics), places }
 }
 
 fn local(rejection: &Rejection) -> Response<ReplyBody> {

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use super::exchange::Meter;
+use super::gather::Gather;
 use super::settlement::Settled;
 
 /// The body of every response.
@@ -37,8 +38,16 @@ impl ReplyBody {
     /// `whole`: nothing will be taken out, so that the length is the upstream's.
     pub(super) fn metered(body: Incoming, meter: Meter, whole: bool) -> Self {
         let length = body.size_hint().exact().filter(|_| whole);
-        let body = MeteredBody { body: Some(body), meter: Some(meter), tail: None, over: None, flushed: false, length };
-        Self(Kind::Metered(Box::new(body)))
+        Self(Kind::Metered(Box::new(MeteredBody {
+            body: Some(body),
+            meter: Some(meter),
+            gather: Gather::default(),
+            last: None,
+            tail: None,
+            over: None,
+            flushed: false,
+            length,
+        })))
     }
 }
 
@@ -74,6 +83,10 @@ impl Body for ReplyBody {
 struct MeteredBody {
     body: Option<Incoming>,
     meter: Option<Meter>,
+    /// What came and did not go on yet.
+    gather: Gather,
+    /// How the upstream's body ended, while chunks from before are still on their way.
+    last: Option<Option<hyper::Error>>,
     /// The end mark and what is behind it, and what it waits for.
     tail: Option<Tail>,
     /// What comes after the last bytes: nothing, or the upstream's failure.
@@ -120,24 +133,57 @@ impl MeteredBody {
                 }
                 return Poll::Ready(over.take().map(Err));
             }
-            let Some(body) = &mut self.body else { return Poll::Ready(None) };
-            match ready!(Pin::new(body).poll_frame(cx)) {
-                Some(Ok(frame)) => {
+            if let Some(end) = self.last.take() {
+                self.finish(end);
+                continue;
+            }
+            if self.body.is_none() {
+                return Poll::Ready(None);
+            }
+            ready!(self.receive(cx));
+            let chunk = self.gather.take();
+            if let Some(bytes) = self.chunk(chunk) {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+        }
+    }
+
+    /// Gathers what has come. Ready once it is to go on, or nothing more will come.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(body) = &mut self.body else { return Poll::Ready(()) };
+            match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
                     // Trailers are not passed on: nothing in them was asked for.
                     let Ok(chunk) = frame.into_data() else { continue };
-                    if let Some(bytes) = self.chunk(chunk) {
-                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                    self.gather.push(chunk);
+                    if self.gather.is_enough() || body.is_end_stream() {
+                        return Poll::Ready(());
                     }
                 }
-                Some(Err(error)) => self.finish(Some(error)),
-                None => self.finish(None),
+                Poll::Ready(end) => {
+                    self.last = Some(end.and_then(Result::err));
+                    return Poll::Ready(());
+                }
+                Poll::Pending if self.gather.is_empty() => return Poll::Pending,
+                Poll::Pending => {
+                    if self.gather.turns() {
+                        // The connection hands over one chunk a turn; it may hold more of them.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(());
+                }
             }
         }
     }
 
     /// What of a chunk goes on now.
     fn chunk(&mut self, chunk: Bytes) -> Option<Bytes> {
-        let Some(meter) = &mut self.meter else { return Some(chunk).filter(|chunk| !chunk.is_empty()) };
+        if chunk.is_empty() {
+            return None;
+        }
+        let Some(meter) = &mut self.meter else { return Some(chunk) };
         let (seen, settled) = meter.observe(chunk);
         let mut now = seen.bytes;
         if let (Some(at), Settled::Later(settled)) = (seen.end_at, settled) {
@@ -151,16 +197,16 @@ impl MeteredBody {
         self.body = None;
         if let Some(meter) = &mut self.meter {
             let (bytes, settled) = meter.end(error.is_none());
-            let settled = match settled {
-                Settled::Later(settled) => settled,
+            match settled {
+                Settled::Later(settled) => self.wait(bytes, settled),
+                Settled::Now if bytes.is_empty() => {}
                 Settled::Now => {
                     let (done, settled) = oneshot::channel();
                     // The receiver is at hand, so this arrives.
                     let _ = done.send(());
-                    settled
+                    self.wait(bytes, settled);
                 }
-            };
-            self.wait(bytes, settled);
+            }
         }
         self.over = Some(error);
     }
@@ -173,7 +219,15 @@ impl MeteredBody {
 
 impl Drop for MeteredBody {
     fn drop(&mut self) {
-        let (Some(body), Some(meter)) = (self.body.take(), self.meter.take()) else { return };
+        let (Some(body), Some(mut meter)) = (self.body.take(), self.meter.take()) else { return };
+        // What did not reach the client any more may still tell the usage.
+        let chunk = self.gather.take();
+        if !chunk.is_empty() {
+            meter.observe(chunk);
+        }
+        if let Some(end) = self.last.take() {
+            meter.end(end.is_none());
+        }
         if !meter.is_resolved() {
             let parts = Arc::clone(meter.parts());
             parts.drainer.adopt_body(body, meter);

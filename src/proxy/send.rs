@@ -61,6 +61,12 @@ pub(super) async fn send(
     };
     parts.metrics.upstream_head_seconds.observe(call.record.elapsed().saturating_sub(begun).as_secs_f64());
     match answer {
+        // Neither is a reply to a call: a redirect, followed, would lead past the counter, and nobody asked for an upgrade.
+        Ok(response) if response.status().is_redirection() || response.status().is_informational() => {
+            let status = response.status().as_u16();
+            tracing::warn!(request_id = %call.record.id, upstream = upstream.name(), status, "the upstream gave no reply");
+            Err((Rejection::Upstream(UpstreamTrouble::Broken), Some(call.unreadable())))
+        }
         Ok(response) => Ok(reply(response, call, told)),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
@@ -79,14 +85,9 @@ fn reply(response: Response<Incoming>, call: Call, told: HeaderMap) -> Response<
     let (mut head, body) = response.into_parts();
     headers::from_upstream(&mut head.headers);
     let taken_out = call.strip_usage && head.status.is_success();
-    let redirects = head.status.is_redirection();
     let meter = call.meter(head.status, &head.headers);
     if taken_out {
         head.headers.remove(CONTENT_LENGTH);
-    }
-    if redirects {
-        // Followed by a client, it would lead past the counter.
-        head.headers.remove(http::header::LOCATION);
     }
     head.headers.extend(told);
     Response::from_parts(head, ReplyBody::metered(body, meter, !taken_out))

@@ -1,7 +1,7 @@
 //! The embedded store: the books in memory, SQLite beneath them (LEDGER 3).
 //!
-//! One process owns a ledger. While it lives its memory decides; a single thread writes what changed, in the order in which it
-//! changed, in groups. A commit survives the death of the process; only some of them are an fsync.
+//! One process owns a ledger. While it lives its memory decides; what changed is written by one at a time, in the order in which
+//! it changed, in groups. A commit survives the death of the process; only some of them are an fsync.
 //!
 //! **What is promised.** An admitted hold is committed before it is answered. Each balance has a watermark W on the disk, committed
 //! durably before held + spent + presumed passes it. So after a power loss, when the last commits may be gone, `spent + presumed` is
@@ -31,6 +31,7 @@ mod flush;
 mod keys;
 mod load;
 mod opening;
+mod pen;
 mod queue;
 mod reader;
 mod recount;
@@ -59,9 +60,9 @@ pub use recover::{Recovery, recover};
 
 use account::Account;
 use keys::KeyRing;
+use pen::Pen;
 use queue::{Group, Queue};
 use reader::Reader;
-use writer::Writer;
 
 use crate::clock::Clock;
 use crate::ledger::{AccountId, Amount, GrantId, PoolId};
@@ -151,6 +152,8 @@ struct Inner {
     settings: Settings,
     clock: Clock,
     queue: Queue,
+    /// `None` = nothing is written any more.
+    pen: Mutex<Option<Pen>>,
     keys: KeyRing,
     accounts: ArcSwap<HashMap<AccountId, Arc<Account>>>,
     /// The number of the next account; held while accounts or digests are added.
@@ -211,10 +214,24 @@ impl Embedded {
             .map(|live| Arc::new(Account::new(live)))
             .map(|account| (account.id.clone(), account))
             .collect();
+        let pen = Pen {
+            connection: ready.connection,
+            witness: ready.witness,
+            testimony: ready.testimony,
+            live: ready.live,
+            full: true,
+            file: file.clone(),
+            since_flush: Clock::stopwatch(),
+            flushes_left: account::FLUSHES_AFTER,
+            look: false,
+            failed: None,
+            spare: None,
+        };
         let inner = Arc::new(Inner {
             settings,
             clock,
             queue: ready.queue,
+            pen: Mutex::new(Some(pen)),
             keys: ready.keys,
             accounts: ArcSwap::from_pointee(accounts),
             registry: Mutex::new(next),
@@ -222,17 +239,10 @@ impl Embedded {
             closing: AtomicBool::new(false),
             ended: Group::default(),
         });
-        let writer = Writer {
-            connection: ready.connection,
-            witness: ready.witness,
-            testimony: ready.testimony,
-            live: ready.live,
-            file: file.clone(),
-            inner: inner.clone(),
-        };
+        let theirs = inner.clone();
         let thread = std::thread::Builder::new()
             .name("ledger-write".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || writer::run(theirs))
             .map_err(OpenError::io("start a thread for", &file))?;
         Ok(Self { inner, reader, writer: Mutex::new(Some(thread)), opening: ready.opening })
     }

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
+use super::line::{JsonLines, Lines};
 use super::metrics::Counter;
 
 /// How a line looks.
@@ -71,11 +74,12 @@ pub fn install(settings: &LogSettings, dropped: Counter) -> Result<LogGuard, Str
         LogFormat::Json => true,
         LogFormat::Text => false,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Sink(Arc::clone(&shared)));
+    let sink = Sink(Arc::clone(&shared));
     let installed = if json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        tracing_subscriber::registry().with(filter).with(JsonLines(sink)).try_init()
     } else {
-        builder.with_ansi(io::stderr().is_terminal()).try_init()
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(sink);
+        builder.with_ansi(io::stderr().is_terminal()).finish().try_init()
     };
     installed.map_err(|e| format!("cannot install the logger: {e}"))?;
     Ok(LogGuard { shared, writer: Some(writer) })
@@ -134,8 +138,8 @@ impl<'a> MakeWriter<'a> for Sink {
     }
 }
 
-impl Write for Sink {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+impl Lines for Sink {
+    fn line(&self, line: &[u8]) {
         let mut queue = self.0.lock();
         if queue.bytes.len() + line.len() > QUEUE_BYTES {
             self.0.dropped.inc();
@@ -147,6 +151,12 @@ impl Write for Sink {
                 self.0.wake.notify_one();
             }
         }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.line(line);
         Ok(line.len())
     }
 

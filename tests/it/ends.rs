@@ -32,7 +32,7 @@ enum Ending {
 use Ending::{Exact, Free, Presumed};
 
 /// The simulator's modes, and how a plain and a streamed call have to end under each.
-const MODES: [(&str, Ending, Ending); 30] = [
+const MODES: [(&str, Ending, Ending); 31] = [
     ("none", Exact, Exact),
     ("crlf", Exact, Exact),
     ("comments", Exact, Exact),
@@ -52,6 +52,7 @@ const MODES: [(&str, Ending, Ending); 30] = [
     ("internal-error", Free, Free),
     ("overloaded", Free, Free),
     ("error-only-event", Free, Free),
+    ("redirect", Presumed, Presumed),
     ("error-html", Presumed, Presumed),
     ("reset-before-head", Presumed, Presumed),
     ("reset-mid-stream", Presumed, Presumed),

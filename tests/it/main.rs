@@ -15,6 +15,7 @@
 mod admin;
 mod benches;
 mod book;
+mod cli;
 mod clients;
 mod config;
 mod dialects;
@@ -26,6 +27,7 @@ mod dialects_route;
 mod dialects_splice;
 mod dialects_stream;
 mod ends;
+mod kill_runs;
 mod ledger;
 mod load;
 mod request_path;

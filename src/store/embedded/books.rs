@@ -36,7 +36,7 @@ impl Embedded {
         let now = self.inner.clock.now();
         let step = account.lock()?.step(&self.inner.queue, &self.inner.keys, Some(room), now, command, need)?;
         if let Some(group) = step.group {
-            group.wait().await?;
+            self.inner.wait(&group).await?;
         }
         Ok(step.outcome)
     }
@@ -60,7 +60,7 @@ impl Embedded {
     async fn barrier(&self) -> Result<(), StoreError> {
         let room = self.inner.queue.room().await?;
         let group = self.inner.queue.push(Some(room), true, false, |_| {})?;
-        group.wait().await
+        self.inner.wait(&group).await
     }
 
     async fn make_account(&self, new: NewAccount) -> Result<bool, StoreError> {

@@ -28,24 +28,43 @@ pub(super) struct Batch {
     pub(super) full: bool,
     /// Who waits.
     pub(super) group: Arc<Group>,
+    /// The writer is to commit it now.
     urgent: bool,
+    /// One of those who wait is about to commit it.
+    led: bool,
     pub(super) calls: usize,
 }
 
 impl Batch {
     fn new(number: u64, writes: Vec<Write>, balances: HashMap<(i64, GrantId), BalanceRow>) -> Self {
-        Self { number, writes, balances, full: false, group: Arc::new(Group::default()), urgent: false, calls: 0 }
+        Self {
+            number,
+            writes,
+            balances,
+            full: false,
+            group: Arc::new(Group::default()),
+            urgent: false,
+            led: false,
+            calls: 0,
+        }
     }
 
-    fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.balances.is_empty() && !self.urgent
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.balances.is_empty() && !self.urgent && !self.led
+    }
+
+    /// Whether the writer has to commit it without waiting for more.
+    fn is_due(&self) -> bool {
+        self.urgent || (!self.led && self.writes.len() >= COMPANY)
     }
 }
 
 impl Drop for Batch {
     /// Whatever happens to a batch, nobody waits for it in vain.
     fn drop(&mut self) {
-        self.group.finish(Err("the commit was given up".to_owned()));
+        if self.group.done.get().is_none() {
+            self.group.finish(Err("the commit was given up".to_owned()));
+        }
     }
 }
 
@@ -54,21 +73,33 @@ impl Drop for Batch {
 pub(super) struct Group {
     done: OnceLock<Result<(), String>>,
     notify: Notify,
+    /// The batch that it waits for while nobody has taken it upon himself to commit it.
+    lead: AtomicU64,
 }
+
+/// No batch has this number.
+const NO_BATCH: u64 = 0;
 
 impl Group {
     /// Until the commit is done.
     pub(super) async fn wait(&self) -> Result<(), StoreError> {
-        let mut notified = std::pin::pin!(self.notify.notified());
-        notified.as_mut().enable();
         if self.done.get().is_none() {
-            notified.await;
+            let mut notified = std::pin::pin!(self.notify.notified());
+            notified.as_mut().enable();
+            if self.done.get().is_none() {
+                notified.await;
+            }
         }
         match self.done.get() {
             Some(Ok(())) => Ok(()),
             Some(Err(detail)) => Err(unavailable(detail)),
             None => Err(unavailable("the commit was given up")),
         }
+    }
+
+    /// The number of the batch, for the first who asks where a waiter is to commit it.
+    pub(super) fn take_lead(&self) -> Option<u64> {
+        Some(self.lead.swap(NO_BATCH, Ordering::Relaxed)).filter(|number| *number != NO_BATCH)
     }
 
     pub(super) fn finish(&self, result: Result<(), String>) {
@@ -93,23 +124,28 @@ enum Mode {
 struct Pending {
     batch: Batch,
     mode: Mode,
+    nudged: bool,
     stop: bool,
 }
 
 /// What the writer has to do next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Work {
-    /// Commit this.
-    Commit(Batch),
-    /// Nothing came for a while: look after the books.
+    /// Commit what there is.
+    Commit,
+    /// Time is over: look after the books.
     Tick,
-    /// Commit this and end.
-    Stop(Batch),
+    /// Somebody else committed: look how things are.
+    Look,
+    /// Commit what there is and end.
+    Stop,
 }
 
 /// The queue between the callers and the writer.
 ///
 /// A caller takes room before it locks a book and pushes while it holds the lock, so the disk sees changes in the order of the
-/// book. The writer never takes a book's lock while it holds the queue's.
+/// book. The writer never takes a book's lock while it holds the queue's. A batch is taken out only by who holds the pen, so that
+/// batches are committed in the order of their numbers.
 #[derive(Debug)]
 pub(super) struct Queue {
     pending: Mutex<Pending>,
@@ -127,7 +163,7 @@ impl Queue {
     pub(super) fn new(room: usize, linger: Duration) -> Self {
         let batch = Batch::new(1, Vec::new(), HashMap::new());
         Self {
-            pending: Mutex::new(Pending { batch, mode: Mode::Busy, stop: false }),
+            pending: Mutex::new(Pending { batch, mode: Mode::Busy, nudged: false, stop: false }),
             wake: Condvar::new(),
             room: Semaphore::new(room.clamp(1, Semaphore::MAX_PERMITS)),
             committed: AtomicU64::new(0),
@@ -160,7 +196,8 @@ impl Queue {
         }
     }
 
-    /// Adds a call's changes. `urgent`: somebody waits for the group. Answers the group.
+    /// Adds a call's changes. `full`: the writer commits them durably and at once. Otherwise `urgent`: the caller waits for the
+    /// group, and is ready to commit it himself (`Inner::wait`). Answers the group.
     pub(super) fn push(
         &self,
         room: Option<Room<'_>>,
@@ -174,16 +211,20 @@ impl Queue {
             return Err(unavailable("the store is closed"));
         }
         fill(&mut pending.batch);
-        pending.batch.full |= full;
-        pending.batch.urgent |= urgent || full;
+        let batch = &mut pending.batch;
+        batch.full |= full;
+        batch.urgent |= full;
+        if urgent && !batch.urgent && !batch.led {
+            batch.led = true;
+            batch.group.lead.store(batch.number, Ordering::Relaxed);
+        }
         if let Some(Room(permit)) = room {
             permit.forget();
-            pending.batch.calls += 1;
+            batch.calls += 1;
         }
-        let company = pending.batch.writes.len() >= COMPANY;
         let wakes = match pending.mode {
-            Mode::Idle => true,
-            Mode::Lingering => pending.batch.urgent || company,
+            Mode::Idle => !pending.batch.led || pending.batch.urgent,
+            Mode::Lingering => pending.batch.is_due(),
             Mode::Busy => false,
         };
         if wakes {
@@ -211,37 +252,76 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// The writer's end of the queue: waits for work, at most `patience`. Takes back the emptied batch for its buffers.
-    pub(super) fn take(&self, spare: Option<Batch>, patience: Duration) -> Work {
+    /// The writer commits the batch of this number: who wanted to cannot.
+    pub(super) fn hand_over(&self, number: u64) {
+        let mut pending = self.lock();
+        if pending.batch.number == number {
+            pending.batch.urgent = true;
+            drop(pending);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Wakes the writer to look how things are.
+    pub(super) fn nudge(&self) {
+        self.lock().nudged = true;
+        self.wake.notify_one();
+    }
+
+    /// The writer's end of the queue: waits for work, at most `patience`.
+    pub(super) fn next(&self, patience: Duration) -> Work {
         let mut pending = self.lock();
         let begun = Clock::stopwatch();
-        let mut lingering: Option<Stopwatch> = None;
+        // The batch that the writer lingers over, and since when. While others commit, it goes on to the next one.
+        let mut over: Option<(u64, Stopwatch)> = None;
         loop {
+            pending.mode = Mode::Busy;
             if pending.stop {
-                return Work::Stop(self.swap(&mut pending, spare));
+                return Work::Stop;
             }
-            let wait = if pending.batch.is_empty() {
-                pending.mode = Mode::Idle;
-                patience.saturating_sub(begun.elapsed())
-            } else {
-                let since = lingering.get_or_insert_with(Clock::stopwatch);
-                let left = self.linger.saturating_sub(since.elapsed());
-                if pending.batch.urgent || pending.batch.writes.len() >= COMPANY || left.is_zero() {
-                    return Work::Commit(self.swap(&mut pending, spare));
-                }
-                pending.mode = Mode::Lingering;
-                left
-            };
-            if wait.is_zero() {
-                pending.mode = Mode::Busy;
+            if pending.batch.is_due() {
+                return Work::Commit;
+            }
+            if std::mem::take(&mut pending.nudged) {
+                return Work::Look;
+            }
+            let left = patience.saturating_sub(begun.elapsed());
+            if left.is_zero() {
                 return Work::Tick;
             }
+            let number = pending.batch.number;
+            let known = over.filter(|(known, _)| *known == number);
+            let wait = if pending.batch.is_empty() && (over.is_none() || known.is_some()) {
+                over = None;
+                pending.mode = Mode::Idle;
+                left
+            } else {
+                let (_, since) = known.unwrap_or_else(|| (number, Clock::stopwatch()));
+                over = Some((number, since));
+                let linger = self.linger.saturating_sub(since.elapsed());
+                if linger.is_zero() {
+                    return Work::Commit;
+                }
+                pending.mode = Mode::Lingering;
+                linger.min(left)
+            };
             pending = self.wake.wait_timeout(pending, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
+    /// Takes out what is waiting; gives back the emptied batch for its buffers. Only for who holds the pen.
+    pub(super) fn take(&self, spare: Option<Batch>) -> Batch {
+        self.swap(&mut self.lock(), spare)
+    }
+
+    /// The batch of this number, if it is still there and for a waiter to commit. Only for who holds the pen.
+    pub(super) fn take_led(&self, number: u64, spare: &mut Option<Batch>) -> Option<Batch> {
+        let mut pending = self.lock();
+        let batch = &pending.batch;
+        (batch.number == number && !batch.urgent && !pending.stop).then(|| self.swap(&mut pending, spare.take()))
+    }
+
     fn swap(&self, pending: &mut Pending, spare: Option<Batch>) -> Batch {
-        pending.mode = Mode::Busy;
         let (mut writes, mut balances) = spare
             .map(|mut batch| (std::mem::take(&mut batch.writes), std::mem::take(&mut batch.balances)))
             .unwrap_or_default();

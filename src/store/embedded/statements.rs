@@ -1,6 +1,6 @@
-//! The statements of the writer, prepared once.
+//! The statements of whoever writes, prepared once a connection.
 
-use rusqlite::{Connection, Result, Statement, params};
+use rusqlite::{CachedStatement, Connection, Result, params};
 
 use super::queue::Batch;
 use super::rows::{
@@ -10,28 +10,38 @@ use super::rows::{
 use crate::ledger::{Entry, Grant, GrantId, Hold, HoldId, HoldState, Key, Timestamp};
 use crate::store::KeyDigest;
 
+/// How many prepared statements the connection keeps: all that are here.
+const KEPT: usize = 32;
+
 /// What carries a batch to the tables.
 pub(super) struct Statements<'c> {
     connection: &'c Connection,
-    begin: Statement<'c>,
-    commit: Statement<'c>,
-    hold_opened: Statement<'c>,
-    hold_posted: Statement<'c>,
-    hold_gone: Statement<'c>,
-    final_made: Statement<'c>,
-    entry: Statement<'c>,
-    balance: Statement<'c>,
-    pulse: Statement<'c>,
+    begin: CachedStatement<'c>,
+    commit: CachedStatement<'c>,
+    hold_opened: CachedStatement<'c>,
+    hold_posted: CachedStatement<'c>,
+    hold_gone: CachedStatement<'c>,
+    final_made: CachedStatement<'c>,
+    entry: CachedStatement<'c>,
+    balance: CachedStatement<'c>,
+    pulse: CachedStatement<'c>,
     lines: String,
     /// Open and presumed holds on the disk.
     pub(super) live: u64,
-    full: bool,
+    /// Whether commits wait for an fsync as the connection is set now.
+    pub(super) full: bool,
 }
 
 impl<'c> Statements<'c> {
     pub(super) fn prepare(connection: &'c Connection, live: u64) -> Result<Self> {
+        connection.set_prepared_statement_cache_capacity(KEPT);
         connection.execute_batch("PRAGMA synchronous = NORMAL")?;
-        let prepare = |sql: &str| connection.prepare(sql);
+        Self::resume(connection, live, false)
+    }
+
+    /// Goes on where other statements of this connection stopped, with their `live` and `full`.
+    pub(super) fn resume(connection: &'c Connection, live: u64, full: bool) -> Result<Self> {
+        let prepare = |sql: &str| connection.prepare_cached(sql);
         Ok(Self {
             connection,
             begin: prepare("BEGIN IMMEDIATE")?,
@@ -47,7 +57,7 @@ impl<'c> Statements<'c> {
             pulse: prepare("UPDATE pulse SET commits = ?1, live = ?2, sum = ?3 WHERE one = 1")?,
             lines: String::new(),
             live,
-            full: false,
+            full,
         })
     }
 

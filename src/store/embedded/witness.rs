@@ -31,6 +31,7 @@ pub(super) struct Testimony {
 pub(super) struct Witness {
     file: File,
     text: String,
+    pid: u32,
 }
 
 impl Witness {
@@ -46,7 +47,7 @@ impl Witness {
             .open(&path)
             .map_err(OpenError::io("open the lock file", &path))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file, text: String::with_capacity(256) }),
+            Ok(()) => Ok(Self { file, text: String::with_capacity(256), pid: std::process::id() }),
             Err(TryLockError::WouldBlock) => Err(OpenError::Locked { file: ledger.to_owned(), pid: pid_of(file) }),
             Err(TryLockError::Error(source)) => Err(OpenError::Io { action: "lock", path, source }),
         }
@@ -62,7 +63,7 @@ impl Witness {
     /// Notes how far the ledger has come.
     pub(super) fn note(&mut self, testimony: &Testimony) -> std::io::Result<()> {
         self.text.clear();
-        write(&mut self.text, testimony, std::process::id());
+        write(&mut self.text, testimony, self.pid);
         self.file.write_all_at(self.text.as_bytes(), 0)
     }
 

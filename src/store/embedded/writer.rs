@@ -1,46 +1,19 @@
-//! The one thread that writes: it drains the queue and commits in groups.
+//! The thread that writes what is durable, what nobody waits for and what nobody else can, and that looks after the books.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::Inner;
-use super::account::FLUSHES_AFTER;
-use super::flush;
-use super::queue::{Batch, Work};
+use super::flush::Flush;
+use super::pen::{Failure, Pen};
+use super::queue::Work;
 use super::rows::Write;
-use super::statements::{COPY, EMPTY, LOOK, Statements, checkpoint};
-use super::witness::{Testimony, Witness};
-use crate::clock::{Clock, Stopwatch};
+use super::statements::{COPY, EMPTY, LOOK, checkpoint};
+use crate::clock::Clock;
 
 /// The log is copied into the file beyond so many frames (of 4 KiB).
 const FRAMES_AT_MOST: i64 = 4_000;
-
-/// How many commits pass between two looks at the log's length.
-const LOOK_EVERY: u64 = 512;
-
-/// How long the writer sleeps when there is nothing to do.
-const IDLE: Duration = Duration::from_secs(60);
-
-/// What the writing thread owns.
-pub(super) struct Writer {
-    pub(super) connection: Connection,
-    pub(super) witness: Witness,
-    pub(super) testimony: Testimony,
-    pub(super) live: u64,
-    pub(super) file: PathBuf,
-    pub(super) inner: Arc<Inner>,
-}
-
-/// How far the writer is.
-struct Progress {
-    testimony: Testimony,
-    witness: Witness,
-    since_flush: Stopwatch,
-    flushes_left: u8,
-}
 
 /// However the thread ends, nobody waits for it in vain.
 struct Ends(Arc<Inner>);
@@ -52,103 +25,62 @@ impl Drop for Ends {
     }
 }
 
-impl Writer {
-    /// Writes until the queue stops or a write fails.
-    pub(super) fn run(self) {
-        let inner = self.inner.clone();
-        let ends = Ends(inner.clone());
-        let Self { connection, witness, testimony, live, file, inner: _ } = self;
-        let since_flush = Clock::stopwatch();
-        let mut progress = Progress { testimony, witness, since_flush, flushes_left: FLUSHES_AFTER };
-        let result = work(&connection, &mut progress, live, &inner);
-        if let Err(error) = &result {
-            let detail = format!("writing {} failed: {error}; nothing is written until a restart", file.display());
-            tracing::error!(file = %file.display(), %error, "ledger: a write failed");
-            inner.queue.poison(&detail);
-            progress.testimony.poisoned = true;
-            // The next start is careful if this note gets through; it is not needed for safety.
-            let _ = progress.witness.note(&progress.testimony);
-        }
-        drop(connection);
-        // The lock goes before whoever waits for the end is told.
-        drop(progress);
-        inner.ended.finish(result.map_err(|error| error.to_string()));
-        drop(ends);
+/// Writes until the queue stops or a write fails.
+pub(super) fn run(inner: Arc<Inner>) {
+    let ends = Ends(inner.clone());
+    let result = work(&inner);
+    if let Err(error) = &result {
+        let _ = inner.with_pen(|pen| {
+            pen.fail(&inner, error);
+            Ok(())
+        });
+        // Where a panic took the pen, this is the first that says so.
+        inner.queue.poison(&format!("{error}; nothing is written until a restart"));
     }
+    // The lock goes before whoever waits for the end is told.
+    inner.lay_down();
+    inner.ended.finish(result.map_err(|error| error.to_string()));
+    drop(ends);
 }
 
-/// Why the writer gave up.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("{0}")]
-    Sql(#[from] rusqlite::Error),
-    #[error("the lock file: {0}")]
-    Witness(#[from] std::io::Error),
-}
-
-fn work(connection: &Connection, progress: &mut Progress, live: u64, inner: &Inner) -> Result<(), Failure> {
-    let mut statements = Statements::prepare(connection, live)?;
-    let mut flush = flush::Flush::default();
-    let mut spare = None;
+fn work(inner: &Inner) -> Result<(), Failure> {
+    let mut flush = Flush::default();
     loop {
-        let flushing = progress.flushes_left > 0;
-        let patience = if flushing { inner.settings.flush_every } else { IDLE };
-        match inner.queue.take(spare.take(), patience.saturating_sub(progress.since_flush.elapsed())) {
-            Work::Commit(batch) => {
-                commit(&mut statements, progress, inner, &batch)?;
-                spare = Some(batch);
-                if progress.since_flush.elapsed() >= inner.settings.flush_every {
-                    tick(connection, progress, inner, &mut flush)?;
-                }
+        let patience = inner.with_pen(|pen| Ok(pen.patience(inner.settings.flush_every)))?;
+        match inner.queue.next(patience) {
+            Work::Commit => inner.with_pen(|pen| commit(pen, inner))?,
+            Work::Look | Work::Tick => {}
+            Work::Stop => return inner.with_pen(|pen| stop(pen, inner)),
+        }
+        inner.with_pen(|pen| {
+            if pen.patience(inner.settings.flush_every).is_zero() {
+                tick(pen, inner, &mut flush)?;
+            } else if pen.look {
+                copy_log(&pen.connection)?;
             }
-            Work::Tick => tick(connection, progress, inner, &mut flush)?,
-            Work::Stop(batch) => return stop(connection, &mut statements, progress, inner, batch),
-        }
-        if progress.testimony.commits.is_multiple_of(LOOK_EVERY) {
-            copy_log(connection)?;
-        }
+            pen.look = false;
+            Ok(())
+        })?;
     }
 }
 
-fn commit(
-    statements: &mut Statements<'_>,
-    progress: &mut Progress,
-    inner: &Inner,
-    batch: &Batch,
-) -> Result<(), Failure> {
-    let number = progress.testimony.commits + 1;
-    let written = statements.commit_batch(batch, number).map_err(Failure::from).and_then(|()| {
-        progress.testimony.commits = number;
-        if batch.full {
-            progress.testimony.durable = number;
-        }
-        Ok(progress.witness.note(&progress.testimony)?)
-    });
-    if let Err(error) = &written {
-        batch.group.finish(Err(format!("the commit failed: {error}")));
-        return written;
+/// Commits what is waiting, unless somebody else just did.
+fn commit(pen: &mut Pen, inner: &Inner) -> Result<(), Failure> {
+    let batch = inner.queue.take(pen.spare.take());
+    if !batch.is_empty() {
+        pen.commit(inner, &batch)?;
     }
-    if batch.calls > 0 {
-        progress.flushes_left = FLUSHES_AFTER;
-    }
-    inner.figures.count(batch.full);
-    inner.queue.done(batch);
+    pen.spare = Some(batch);
     Ok(())
 }
 
 /// Once a second while there are calls: what is not durable yet becomes so, and the books are tidied.
-fn tick(
-    connection: &Connection,
-    progress: &mut Progress,
-    inner: &Inner,
-    flush: &mut flush::Flush,
-) -> Result<(), Failure> {
-    progress.since_flush = Clock::stopwatch();
-    progress.flushes_left = progress.flushes_left.saturating_sub(1);
-    let behind = progress.testimony.durable < progress.testimony.commits;
-    flush.run(connection, inner, behind)?;
-    copy_log(connection)?;
-    Ok(())
+fn tick(pen: &mut Pen, inner: &Inner, flush: &mut Flush) -> Result<(), Failure> {
+    pen.since_flush = Clock::stopwatch();
+    pen.flushes_left = pen.flushes_left.saturating_sub(1);
+    let behind = pen.testimony.durable < pen.testimony.commits;
+    flush.run(&pen.connection, inner, behind)?;
+    copy_log(&pen.connection)
 }
 
 /// Copies the log into the file, so that the log starts over and a start stays quick. Here and not within a commit: SQLite would
@@ -160,22 +92,17 @@ fn copy_log(connection: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
-fn stop(
-    connection: &Connection,
-    statements: &mut Statements<'_>,
-    progress: &mut Progress,
-    inner: &Inner,
-    mut batch: Batch,
-) -> Result<(), Failure> {
+fn stop(pen: &mut Pen, inner: &Inner) -> Result<(), Failure> {
+    let mut batch = inner.queue.take(pen.spare.take());
     let clean = inner.is_closing();
     if clean {
         batch.full = true;
         batch.writes.push(Write::Meta { name: "clean", value: "1".to_owned() });
     }
-    commit(statements, progress, inner, &batch)?;
+    pen.commit(inner, &batch)?;
     if clean {
-        checkpoint(connection, EMPTY)?;
-        progress.witness.sync()?;
+        checkpoint(&pen.connection, EMPTY)?;
+        pen.witness.sync()?;
     }
     Ok(())
 }

@@ -67,7 +67,7 @@ async fn coverage_version_and_catalogue_are_shown() {
         "method": "POST", "path": "/compatible-mode/v1/chat/completions", "dialect": "openai-chat", "metering": "tokens",
         "source": "W 2.4",
     });
-    assert_eq!(coverage, json!({ "items": [row], "next": null }));
+    assert_eq!(coverage, json!([row]));
     assert_eq!(office.get("/admin/v1/version").await, json!({ "version": "0.0.0-test" }));
     let models = office.get("/admin/v1/models").await;
     let rows = models["items"].as_array().unwrap();
