@@ -25,6 +25,7 @@ mod ends;
 mod load;
 mod rejections;
 mod request_path;
+mod serve;
 mod simulator;
 mod store_child;
 mod store_faults;
