@@ -32,6 +32,7 @@ mod ledger;
 mod load;
 mod rejections;
 mod request_path;
+mod serve;
 mod simulator;
 mod store_child;
 mod store_faults;

@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+pub mod binary;
 pub mod memory;
 pub mod plug;
 pub mod vectors;
