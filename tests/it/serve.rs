@@ -98,7 +98,11 @@ async fn what_init_makes_is_served_with_its_balances_and_cannot_cost_money() {
 
     let again = home.run(&["init", "--assume-full"]);
     assert_eq!(again.status.code(), Some(1), "{}", String::from_utf8_lossy(&again.stdout));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("exists already"), "{}", String::from_utf8_lossy(&again.stderr));
+    assert!(
+        String::from_utf8_lossy(&again.stderr).contains("exists already"),
+        "{}",
+        String::from_utf8_lossy(&again.stderr)
+    );
 
     let gratis = home.serve();
     assert_eq!(get(&format!("{}/readyz", gratis.admin), &[]).await.0, 200);

@@ -175,7 +175,7 @@ async fn a_redirect_of_the_upstream_is_neither_followed_nor_handed_on() {
     let world = World::new(plan()).await;
     world.behave(json!({"mode": "redirect"})).await;
     let (status, headers, _) = chat(&world.origin, KEY, &hi(false)).await;
-    assert!((300..400).contains(&status), "{status}");
+    assert_eq!(status, 502);
     assert!(!headers.contains_key("location"), "{headers:?}");
     assert_eq!(world.received().await, 1);
     world.quiet().await;
