@@ -35,7 +35,7 @@ async fn balance(home: &Home, gratis: &Gratis) -> Value {
     let (status, text) = get(&format!("{}/admin/v1/balances", gratis.admin), &[("authorization", &bearer)]).await;
     assert_eq!(status, 200, "{text}");
     let body: Value = serde_json::from_str(&text).unwrap();
-    let items = body["items"].as_array().unwrap();
+    let items = body["balances"].as_array().unwrap();
     assert_eq!(items.len(), 1, "{text}");
     items[0].clone()
 }
