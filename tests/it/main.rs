@@ -23,6 +23,7 @@ mod dialects_splice;
 mod dialects_stream;
 mod ends;
 mod load;
+mod privacy;
 mod rejections;
 mod request_path;
 mod serve;

@@ -35,7 +35,7 @@ async fn balance(home: &Home, gratis: &Gratis) -> Value {
     let (status, text) = get(&format!("{}/admin/v1/balances", gratis.admin), &[("authorization", &bearer)]).await;
     assert_eq!(status, 200, "{text}");
     let body: Value = serde_json::from_str(&text).unwrap();
-    let items = body["items"].as_array().unwrap();
+    let items = body["balances"].as_array().unwrap();
     assert_eq!(items.len(), 1, "{text}");
     items[0].clone()
 }
@@ -98,7 +98,11 @@ async fn what_init_makes_is_served_with_its_balances_and_cannot_cost_money() {
 
     let again = home.run(&["init", "--assume-full"]);
     assert_eq!(again.status.code(), Some(1), "{}", String::from_utf8_lossy(&again.stdout));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("exists already"), "{}", String::from_utf8_lossy(&again.stderr));
+    assert!(
+        String::from_utf8_lossy(&again.stderr).contains("exists already"),
+        "{}",
+        String::from_utf8_lossy(&again.stderr)
+    );
 
     let gratis = home.serve();
     assert_eq!(get(&format!("{}/readyz", gratis.admin), &[]).await.0, 200);
