@@ -30,6 +30,7 @@ mod ends;
 mod kill_runs;
 mod ledger;
 mod load;
+mod privacy;
 mod rejections;
 mod request_path;
 mod serve;
