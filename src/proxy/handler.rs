@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::catalogue::Model;
 use crate::clock::Clock;
 use crate::dialect::{Dialect, DialectError, Facts, Metering, Route, RouteMatch, route};
-use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules};
+use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules, Unit};
 use crate::store::{Caller, Pepper, Store, StoreErrorKind};
 use crate::telemetry::Metrics;
 
@@ -167,7 +167,8 @@ impl Proxy {
         record: &mut Record,
     ) -> Result<Prepared, Rejection> {
         let facts = Facts::read(&body).map_err(Rejection::InvalidRequest)?;
-        let model = shared.catalogue.model(&facts.model);
+        // What is counted in another unit than tokens cannot be metered by a chat's usage.
+        let model = shared.catalogue.model(&facts.model).filter(|model| model.unit == Unit::Tokens);
         let model = model.ok_or_else(|| Rejection::ModelNotFound(shown(&facts.model)))?;
         record.model = Some(model.code.clone());
         record.stream = facts.stream;

@@ -172,3 +172,14 @@ async fn a_chunked_body_in_small_pieces_is_read_whole_and_a_large_one_is_refused
     assert_eq!(declared.0, 413);
     assert_eq!(world.settled("qwen-plus").await.spent, world.charged("qwen-plus").await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_not_counted_in_tokens_is_no_chat_model() {
+    let mut images = model("wan2.6-t2i", 32_768, 8_192);
+    images.unit = gratis::ledger::Unit::Images;
+    let world = World::new(Plan::new(images, 50)).await;
+    let (status, _, body) = chat(&world.origin, KEY, &hi("wan2.6-t2i")).await;
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &body["error"]["code"]), (404, &json!("model_not_found")));
+    assert_eq!(world.received().await, 0);
+}
