@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Body;
 use tokio_util::task::TaskTracker;
 
@@ -109,6 +110,9 @@ impl Proxy {
         self.parts.metrics.rejection(rejection.code());
         if let Some(mut record) = record {
             record.status = response.status().as_u16();
+            if record.body_left {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             record.code = Some(rejection.code().to_owned());
         }
         // Without a ledger the request's own line says enough: nothing has failed.
@@ -130,6 +134,7 @@ impl Proxy {
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
+        record.body_left = head.version <= Version::HTTP_11 && !body.is_end_stream();
         let route = match route(&head.method, head.uri.path(), head.uri.query()) {
             RouteMatch::Found(route) => route,
             RouteMatch::MethodNotAllowed { allow } => return Err(Rejection::MethodNotAllowed { allow }),
@@ -152,6 +157,7 @@ impl Proxy {
             Metering::Chat => {
                 let settings = &shared.settings;
                 let body = body::read(&head.headers, body, settings.max_body, settings.body_timeout).await?;
+                record.body_left = false;
                 self.metered(shared, route, caller, head.headers, body, record).await
             }
         }

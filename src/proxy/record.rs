@@ -21,6 +21,8 @@ pub(super) struct Record {
     pub(super) account: Option<AccountId>,
     pub(super) key: Option<KeyId>,
     pub(super) stream: bool,
+    /// Whether a part of the request's body was left unread, so that nothing can follow it on an HTTP/1 connection.
+    pub(super) body_left: bool,
     pub(super) held: u64,
     pub(super) usage: Option<Usage>,
     pub(super) resolution: Option<Resolution>,
@@ -44,6 +46,7 @@ impl Record {
             account: None,
             key: None,
             stream: false,
+            body_left: false,
             held: 0,
             usage: None,
             resolution: None,

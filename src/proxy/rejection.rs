@@ -1,6 +1,6 @@
 //! What a client gets instead of a response. The only place of the request path where a status of ours is chosen.
 
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::dialect::{Dialect, DialectError, ErrorEnvelope, render_error};
@@ -144,10 +144,6 @@ impl Rejection {
         }
         if let Self::MethodNotAllowed { allow } = self {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
-        }
-        if matches!(self, Self::EncodedBody | Self::BodyTooLarge(_) | Self::BodyTimeout | Self::BodyBroken) {
-            // The rest of the body is not read, so that nothing can follow it on an HTTP/1 connection; HTTP/2 drops the header.
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -164,11 +164,18 @@ async fn a_body_that_was_not_read_is_never_taken_for_a_request() {
             let _ = plug.try_write(framed).await;
             let reply = plug.reply().await;
             assert_eq!(reply.status, status, "{line} {more}: {reply:?}");
+            let closes = reply.header("connection") == Some("close");
+            assert!(closes || reply.status == 400 || reply.status == 200, "{line} {more}: {reply:?}");
             let bye = "GET /v1/unmetered HTTP/1.1\r\nhost: gratis\r\nconnection: close\r\n\r\n";
             let _ = plug.try_write(bye).await;
             let rest = String::from_utf8_lossy(&plug.rest().await).into_owned();
             assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 404"), "{line} {more}: {rest}");
             assert!(rest.matches("HTTP/1.1").count() <= 1, "{line} {more}: {rest}");
+            assert!(!closes || rest.is_empty(), "{line} {more}: {rest}");
+            assert!(
+                reply.status != 400 || !rest.is_empty(),
+                "a body that was read leaves the connection usable: {reply:?}"
+            );
         }
     }
     assert_eq!(world.received().await, 4, "only GET /v1/models went on");
