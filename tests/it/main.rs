@@ -12,6 +12,11 @@
     reason = "a test may stop where something is not as it should be, and the modules of one binary share what they need"
 )]
 
+mod campaign;
+mod campaign_crowd;
+mod campaign_kill;
+mod campaign_site;
+mod campaign_trouble;
 mod config;
 mod dialects;
 mod dialects_facts;
