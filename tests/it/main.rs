@@ -15,6 +15,11 @@
 mod admin;
 mod benches;
 mod book;
+mod campaign;
+mod campaign_crowd;
+mod campaign_kill;
+mod campaign_site;
+mod campaign_trouble;
 mod cli;
 mod clients;
 mod config;
