@@ -32,7 +32,6 @@ mod dialects_route;
 mod dialects_splice;
 mod dialects_stream;
 mod ends;
-mod kill_runs;
 mod ledger;
 mod load;
 mod privacy;
