@@ -1,4 +1,4 @@
-//! The campaigns in small: `cargo bench --bench kill -- --all --rounds 200` runs them in large.
+//! The campaigns in small; `make faults` kills a server in large.
 
 use std::path::Path;
 use std::time::Duration;

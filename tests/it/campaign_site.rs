@@ -1,6 +1,6 @@
 //! What the campaigns stand on: the real program in processes of its own, and what its two ledgers say.
 //!
-//! Shared by the tests and by `benches/kill.rs`, so nothing here is a test.
+//! Shared by the campaigns, so nothing here is a test.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
