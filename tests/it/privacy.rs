@@ -107,7 +107,7 @@ async fn calls(gratis: &Gratis, simulator: &simulator::Running, key: &str) -> Ve
 async fn refusals(gratis: &Gratis, key: &str, more: &str) -> Vec<String> {
     let good = body(false).to_string();
     let bodies = [
-        format!("{PROMPT}"),
+        PROMPT.to_owned(),
         format!("{{\"model\":\"qwen-max\",\"{PROMPT}\":1,\"{PROMPT}\":2}}"),
         format!("{{\"model\":\"qwen-max\",\"messages\":\"{PROMPT}\"}}"),
         format!("{{\"model\":\"qwen-max\",\"messages\":[{{\"role\":\"{PROMPT}\",\"content\":{{\"{PROMPT}\":1}}}}]}}"),
