@@ -16,6 +16,8 @@ use super::{hi, upstream};
 use crate::support::binary::Home;
 use crate::support::plug::{Plug, chat_request};
 
+const TLS: &str = "tls_certificate = \"server.crt\"\ntls_private_key = \"server.key\"\n";
+
 /// Writes a new certificate for localhost with its key.
 fn certify(folder: &Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -43,7 +45,7 @@ async fn connect(
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_connect_by_tls_and_choose_http2() {
     let simulator = upstream(Duration::ZERO).await;
-    let home = Home::new(&simulator.origin(), "tls_certificate = \"server.crt\"\ntls_private_key = \"server.key\"\n");
+    let home = Home::new(&simulator.origin(), TLS);
     let certificate = certify(home.path());
     let key = home.init("qwen-max=500,000/1,000,000");
     let gratis = home.serve();
@@ -79,7 +81,7 @@ async fn clients_connect_by_tls_and_choose_http2() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_renewed_for_new_connections_and_a_broken_one_is_not_taken() {
     let simulator = upstream(Duration::ZERO).await;
-    let home = Home::new(&simulator.origin(), "tls_certificate = \"server.crt\"\ntls_private_key = \"server.key\"\n");
+    let home = Home::new(&simulator.origin(), TLS);
     let first = certify(home.path());
     let key = home.init("qwen-max=500,000/1,000,000");
     let mut gratis = home.serve();
@@ -106,7 +108,8 @@ async fn a_certificate_is_renewed_for_new_connections_and_a_broken_one_is_not_ta
         assert!(gratis.said().contains(file), "{}", gratis.said());
         connect(&gratis.origin, &second, "http/1.1").await.unwrap();
     }
-    // A certificate and a key of another one.
+    // A certificate and a key of another one; a change beside it is not taken over either.
+    home.configure(&simulator.origin(), &format!("{TLS}[limits]\nmax_body = \"1KiB\"\n"));
     let key_file = home.path().join("server.key");
     certify(home.path());
     let other = std::fs::read(&key_file).unwrap();
@@ -115,4 +118,8 @@ async fn a_certificate_is_renewed_for_new_connections_and_a_broken_one_is_not_ta
     gratis.signal("HUP");
     gratis.wait_for_times("The new configuration is not taken over", 4);
     connect(&gratis.origin, &second, "http/1.1").await.unwrap();
+    let mut long = hi(false);
+    long["user"] = serde_json::json!("x".repeat(2_000));
+    open.write(chat_request("1.1", &key, "", &long.to_string())).await;
+    assert_eq!(open.reply().await.status, 200, "half of a configuration was taken over");
 }

@@ -202,10 +202,10 @@ async fn contradictory_framing_is_refused() {
         assert!(rest.starts_with("HTTP/1.1 400"), "{more}: {rest}");
     }
     // With both, the chunks count and the connection must not go on (RFC 9112 6.3).
-    let both = "content-length: 3\r\ntransfer-encoding: chunked\r\n".to_owned();
+    let both = "content-length: 3\r\ntransfer-encoding: chunked\r\n";
     let mut plug = Plug::to(&world.origin).await;
     let framed = String::from_utf8(chunked(body.as_bytes(), 64)).unwrap();
-    plug.write(format!("{}{framed}", chat_head("1.1", KEY, &both))).await;
+    plug.write(format!("{}{framed}", chat_head("1.1", KEY, both))).await;
     let reply = plug.reply().await;
     if reply.status == 200 {
         assert_eq!(world.last_request().await["body"], body.as_str());
