@@ -96,9 +96,10 @@ async fn trouble(program: &Path, seed: u64) {
     println!("\n# trouble, seed {seed}");
     for granted in [60_000, 2_000_000] {
         let plan = campaign_trouble::Plan { granted, requests: 3_000, seed };
-        let outcome = campaign_trouble::run(program, plan).await;
-        outcome.show();
-        outcome.check();
+        for outcome in campaign_trouble::run(program, plan).await {
+            outcome.show();
+            outcome.check();
+        }
     }
 }
 
