@@ -49,6 +49,18 @@ const WAVES: [Wave; 4] = [
     ],
 ];
 
+/// An upstream that takes no notice of any bound, against a small grant and calls that name no bound: more is charged than was
+/// held, and more than was granted.
+const BEYOND: Wave = [
+    ("qwen-plus", "ignore-clamp", 1.0),
+    ("qwen-max", "ignore-clamp", 1.0),
+    ("qwen-flash", "ignore-clamp", 1.0),
+    ("qwen-turbo", "float-usage", 1.0),
+    ("qwen3-max", "ignore-clamp", 0.5),
+];
+/// Two calls with the floor of what a silent call holds.
+const BEYOND_GRANTED: u64 = 20_000;
+
 /// How much is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -61,6 +73,8 @@ pub struct Plan {
 
 /// What came of one wave.
 pub struct Outcome {
+    /// Whether the upstream was made to take more than was granted.
+    beyond: bool,
     wave: Wave,
     completed: u64,
     errors: BTreeMap<String, u64>,
@@ -73,12 +87,13 @@ pub struct Outcome {
 pub async fn run(program: &Path, plan: Plan) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for wave in WAVES {
-        outcomes.push(one(program, plan, wave).await);
+        outcomes.push(one(program, plan, wave, false).await);
     }
+    outcomes.push(one(program, Plan { granted: BEYOND_GRANTED, ..plan }, BEYOND, true).await);
     outcomes
 }
 
-async fn one(program: &Path, plan: Plan, wave: Wave) -> Outcome {
+async fn one(program: &Path, plan: Plan, wave: Wave, beyond: bool) -> Outcome {
     let grants = wave.map(|(model, _, _)| (model, plan.granted));
     let short = [
         ("GRATIS_UPSTREAM__DEFAULT__HEAD_TIMEOUT", "1s"),
@@ -98,7 +113,7 @@ async fn one(program: &Path, plan: Plan, wave: Wave) -> Outcome {
         concurrency: 32,
         stream_share: 0.5,
         abort_share: 0.1,
-        max_tokens: Some(200),
+        max_tokens: (!beyond).then_some(200),
         // Less than any limit of the server: who hangs is left by the client, and drained in vain.
         call_timeout: Duration::from_secs(3),
         seed: plan.seed,
@@ -107,7 +122,7 @@ async fn one(program: &Path, plan: Plan, wave: Wave) -> Outcome {
     let report = load::run(settings, |_| ()).await.expect("the load begins");
     let lines = ground.site.settled().await;
     let overruns = ground.site.overruns().await;
-    Outcome { wave, completed: report.completed, errors: report.errors, overruns, lines }
+    Outcome { beyond, wave, completed: report.completed, errors: report.errors, overruns, lines }
 }
 
 impl Outcome {
@@ -133,6 +148,7 @@ impl Outcome {
             above += (line.spent + line.presumed).saturating_sub(line.granted);
         }
         assert!(above <= self.overruns, "{above} above the grants, {} recorded: {:?}", self.overruns, self.lines);
+        assert!(!self.beyond || self.overruns > 0, "nothing above the grants: {:?}", self.lines);
         assert!(self.lines.values().any(|line| line.presumed > 0), "no mode did anything: {:?}", self.lines);
         assert!(self.completed > 0, "{:?}", self.errors);
     }
