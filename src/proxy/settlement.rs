@@ -1,6 +1,6 @@
 //! Settle: after the response, off the client's path, exactly once, also when nobody waits for it any more.
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -17,12 +17,17 @@ use crate::telemetry::Metrics;
 use super::admission::Lines;
 use super::rejection::Rejection;
 
+/// A resolution that the store has begun. It is not begun anew elsewhere: the second answer would only be that the hold is no
+/// longer open, and what the first one came to would be counted nowhere.
+type Begun = Pin<Box<dyn Future<Output = Result<Outcome, StoreError>> + Send>>;
+
 /// One resolution that the store has not answered yet.
 pub(super) struct Settlement {
     account: AccountId,
     hold: HoldId,
     resolution: Resolution,
     origin: Origin,
+    begun: Option<Begun>,
     done: oneshot::Sender<()>,
 }
 
@@ -84,17 +89,20 @@ impl SettlementQueue {
         resolution: Resolution,
         origin: Origin,
     ) -> Settled {
-        let answer = {
-            let attempt = pin!(self.store.resolve(&account, hold, resolution, Some(origin.clone())));
-            attempt.poll(&mut Context::from_waker(Waker::noop()))
+        let store = Arc::clone(&self.store);
+        let (to, whose) = (account.clone(), origin.clone());
+        let mut attempt: Begun = Box::pin(async move { store.resolve(&to, hold, resolution, Some(whose)).await });
+        let begun = match attempt.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(outcome)) => {
+                note(&self.metrics, &origin, hold, &outcome);
+                self.lines.settled(&account, &origin.pool);
+                return Settled::Now;
+            }
+            Poll::Ready(Err(_)) => None,
+            Poll::Pending => Some(attempt),
         };
-        if let Poll::Ready(Ok(outcome)) = answer {
-            note(&self.metrics, &origin, hold, &outcome);
-            self.lines.settled(&account, &origin.pool);
-            return Settled::Now;
-        }
         let (done, wait) = oneshot::channel();
-        permit.send(Settlement { account, hold, resolution, origin, done });
+        permit.send(Settlement { account, hold, resolution, origin, begun, done });
         Settled::Later(wait)
     }
 }
@@ -119,10 +127,14 @@ async fn work(
 }
 
 async fn carry_out(store: &Arc<dyn Store>, metrics: &Metrics, lines: &Lines, settlement: Settlement) {
-    let Settlement { account, hold, resolution, origin, done } = settlement;
+    let Settlement { account, hold, resolution, origin, mut begun, done } = settlement;
     let mut pauses = PAUSES_MS.iter();
     loop {
-        let failure = match store.resolve(&account, hold, resolution, Some(origin.clone())).await {
+        let answer = match begun.take() {
+            Some(begun) => begun.await,
+            None => store.resolve(&account, hold, resolution, Some(origin.clone())).await,
+        };
+        let failure = match answer {
             Ok(outcome) => {
                 note(metrics, &origin, hold, &outcome);
                 lines.settled(&account, &origin.pool);

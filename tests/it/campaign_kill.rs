@@ -113,6 +113,10 @@ impl Outcome {
         }
         let (middle, longest) = self.restart_times();
         println!("restart p50 / max    {} / {} ms", middle.as_millis(), longest.as_millis());
+        let mut slowest: Vec<(u128, usize)> = self.restarts.iter().map(Duration::as_millis).zip(0..).collect();
+        slowest.sort_unstable_by(|one, other| other.cmp(one));
+        slowest.truncate(5);
+        println!("slowest, (ms, round) {slowest:?}");
     }
 
     /// Stops where the two ledgers do not agree, or where a kill made quota out of nothing.
