@@ -1,6 +1,6 @@
 //! An upstream's breaker: replies that cannot be read may each have been charged, so an outage must not eat the quota (LEDGER 8).
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::ledger::Timestamp;
@@ -10,7 +10,8 @@ use crate::ledger::Timestamp;
 pub(super) struct Breaker {
     in_a_row: AtomicU32,
     paused_until: AtomicU64,
-    trying: AtomicBool,
+    /// Until when the others wait for the one call that tries; a try of which nothing is heard ends by itself.
+    trying_until: AtomicU64,
     overdue_until: AtomicU64,
 }
 
@@ -25,21 +26,28 @@ pub(super) enum Paused {
 
 impl Breaker {
     /// Whether a call may be sent at `now`. After a pause one call tries; the others wait for what becomes of it.
-    pub(super) fn check(&self, now: Timestamp) -> Result<(), Paused> {
+    pub(super) fn check(&self, now: Timestamp, pause: Duration) -> Result<(), Paused> {
         if self.overdue_until.load(Ordering::Acquire) > now.0 {
             return Err(Paused::Overdue);
         }
         match self.paused_until.load(Ordering::Acquire) {
             0 => Ok(()),
             until if until > now.0 => Err(Paused::Unreadable),
-            _ if self.trying.swap(true, Ordering::AcqRel) => Err(Paused::Unreadable),
-            _ => Ok(()),
+            _ => self.begin_try(now, pause),
         }
+    }
+
+    fn begin_try(&self, now: Timestamp, pause: Duration) -> Result<(), Paused> {
+        let other = self.trying_until.load(Ordering::Acquire);
+        let mine = later(now, pause);
+        let won = other <= now.0
+            && self.trying_until.compare_exchange(other, mine, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if won { Ok(()) } else { Err(Paused::Unreadable) }
     }
 
     /// A call was not sent after all.
     pub(super) fn not_sent(&self) {
-        self.trying.store(false, Ordering::Release);
+        self.trying_until.store(0, Ordering::Release);
     }
 
     /// A reply could be read to its end.
@@ -49,7 +57,7 @@ impl Breaker {
         }
         if self.paused_until.load(Ordering::Relaxed) != 0 {
             self.paused_until.store(0, Ordering::Release);
-            self.trying.store(false, Ordering::Release);
+            self.trying_until.store(0, Ordering::Release);
         }
     }
 
@@ -59,17 +67,20 @@ impl Breaker {
         if most == 0 || seen < most {
             return false;
         }
-        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        self.paused_until.store(now.plus(pause).0.max(1), Ordering::Release);
-        self.trying.store(false, Ordering::Release);
+        self.paused_until.store(later(now, pause), Ordering::Release);
+        self.trying_until.store(0, Ordering::Release);
         true
     }
 
     /// The upstream said that its account is overdue: refuse for a while, then ask again (`/models` is no probe, W 0.19).
     pub(super) fn overdue(&self, now: Timestamp, pause: Duration) {
-        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        self.overdue_until.store(now.plus(pause).0, Ordering::Release);
+        self.overdue_until.store(later(now, pause), Ordering::Release);
     }
+}
+
+/// The instant after a pause; never 0, which stands for none.
+fn later(now: Timestamp, pause: Duration) -> u64 {
+    now.plus(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)).0.max(1)
 }
 
 #[cfg(test)]
@@ -87,12 +98,12 @@ mod tests {
         assert!(!breaker.unreadable(Timestamp(2), 3, PAUSE));
         assert!(!breaker.unreadable(Timestamp(3), 3, PAUSE));
         assert!(breaker.unreadable(Timestamp(4), 3, PAUSE));
-        assert_eq!(breaker.check(Timestamp(5)), Err(Paused::Unreadable));
-        assert_eq!(breaker.check(Timestamp(1_004)), Ok(()), "one call tries");
-        assert_eq!(breaker.check(Timestamp(1_004)), Err(Paused::Unreadable), "only one");
+        assert_eq!(breaker.check(Timestamp(5), PAUSE), Err(Paused::Unreadable));
+        assert_eq!(breaker.check(Timestamp(1_004), PAUSE), Ok(()), "one call tries");
+        assert_eq!(breaker.check(Timestamp(1_004), PAUSE), Err(Paused::Unreadable), "only one");
         breaker.readable();
-        assert_eq!(breaker.check(Timestamp(1_005)), Ok(()));
-        assert_eq!(breaker.check(Timestamp(1_005)), Ok(()));
+        assert_eq!(breaker.check(Timestamp(1_005), PAUSE), Ok(()));
+        assert_eq!(breaker.check(Timestamp(1_005), PAUSE), Ok(()));
     }
 
     #[test]
@@ -101,19 +112,30 @@ mod tests {
         for at in 0..3 {
             breaker.unreadable(Timestamp(at), 3, PAUSE);
         }
-        assert_eq!(breaker.check(Timestamp(2_000)), Ok(()));
+        assert_eq!(breaker.check(Timestamp(2_000), PAUSE), Ok(()));
         breaker.not_sent();
-        assert_eq!(breaker.check(Timestamp(2_000)), Ok(()));
+        assert_eq!(breaker.check(Timestamp(2_000), PAUSE), Ok(()));
         assert!(breaker.unreadable(Timestamp(2_001), 3, PAUSE));
-        assert_eq!(breaker.check(Timestamp(2_002)), Err(Paused::Unreadable));
-        assert_eq!(breaker.check(Timestamp(3_001)), Ok(()));
+        assert_eq!(breaker.check(Timestamp(2_002), PAUSE), Err(Paused::Unreadable));
+        assert_eq!(breaker.check(Timestamp(3_001), PAUSE), Ok(()));
     }
 
     #[test]
     fn an_overdue_upstream_is_asked_again_after_the_pause() {
         let breaker = Breaker::default();
         breaker.overdue(Timestamp(10), PAUSE);
-        assert_eq!(breaker.check(Timestamp(11)), Err(Paused::Overdue));
-        assert_eq!(breaker.check(Timestamp(1_010)), Ok(()));
+        assert_eq!(breaker.check(Timestamp(11), PAUSE), Err(Paused::Overdue));
+        assert_eq!(breaker.check(Timestamp(1_010), PAUSE), Ok(()));
+    }
+
+    #[test]
+    fn a_try_of_which_nothing_is_heard_gives_way_to_another_after_the_pause() {
+        let breaker = Breaker::default();
+        for at in 0..3 {
+            breaker.unreadable(Timestamp(at), 3, PAUSE);
+        }
+        assert_eq!(breaker.check(Timestamp(2_000), PAUSE), Ok(()));
+        assert_eq!(breaker.check(Timestamp(2_999), PAUSE), Err(Paused::Unreadable));
+        assert_eq!(breaker.check(Timestamp(3_000), PAUSE), Ok(()));
     }
 }

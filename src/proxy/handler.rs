@@ -181,7 +181,7 @@ impl Proxy {
         record.metrics = Arc::clone(self.parts.metrics.model(&facts.model));
         let call_bound = bounds_of(&facts, model, shared)?;
         let upstream = Arc::clone(shared.upstreams.of(&model.code));
-        self.check_upstream(&upstream)?;
+        self.check_upstream(&upstream, shared.settings.quota.breaker_pause)?;
         let admitted = self.admit(shared, &caller, &facts, model, &call_bound, record.id).await;
         let (admission, overrun) = admitted.inspect_err(|_| {
             upstream.breaker.not_sent();
@@ -207,8 +207,8 @@ impl Proxy {
         })))
     }
 
-    fn check_upstream(&self, upstream: &Upstream) -> Result<(), Rejection> {
-        upstream.breaker.check(self.parts.clock.now()).map_err(|paused| match paused {
+    fn check_upstream(&self, upstream: &Upstream, pause: Duration) -> Result<(), Rejection> {
+        upstream.breaker.check(self.parts.clock.now(), pause).map_err(|paused| match paused {
             Paused::Unreadable => Rejection::Upstream(UpstreamTrouble::Paused),
             Paused::Overdue => Rejection::Upstream(UpstreamTrouble::Overdue),
         })
