@@ -1,15 +1,13 @@
 //! The wire vectors of the OpenAI chat and models routes, as far as bytes alone decide them.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-
-use base64::Engine;
 use bytes::Bytes;
 use gratis::dialect::{
     Clamp, Dialect, Encoding, ErrorEnvelope, Facts, Finding, Metering, Observer, Reading, RouteMatch, UpstreamSignal,
     render_error, route,
 };
 use serde_json::Value;
+
+use crate::support::vectors::{bytes_of, contains, keys, of_protocols};
 
 /// Keys of `expected` that are judged here; the others are judged where requests travel, and are listed so that a new
 /// one cannot be passed over in silence.
@@ -28,53 +26,14 @@ const OF_CLIENT: [&str; 8] = [
 const OF_USAGE: [&str; 6] =
     ["where", "input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "reasoning_tokens"];
 
-fn vectors() -> Vec<(String, Value)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
-    let mut found: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "json") && !path.ends_with("index.json"))
-        .map(|path| {
-            let vector: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-            (path.file_stem().unwrap().to_string_lossy().into_owned(), vector)
-        })
-        .filter(|(_, v)| matches!(v["protocol"].as_str(), Some("openai_chat" | "openai_models")))
-        .collect();
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    found
-}
-
-fn bytes_of(part: &Value) -> Vec<u8> {
-    if let Some(text) = part["body_text"].as_str() {
-        return text.as_bytes().to_vec();
-    }
-    if let Some(text) = part["body_base64"].as_str() {
-        return base64::engine::general_purpose::STANDARD.decode(text).unwrap();
-    }
-    part.get("body_json").map(|json| serde_json::to_vec(json).unwrap()).unwrap_or_default()
-}
-
-fn keys(value: &Value) -> BTreeSet<&str> {
-    value.as_object().map(|o| o.keys().map(String::as_str).collect()).unwrap_or_default()
-}
-
 fn only(name: &str, value: &Value, known: &[&str]) {
     let unknown: Vec<_> = keys(value).into_iter().filter(|key| !known.contains(key)).collect();
     assert!(unknown.is_empty(), "{name}: keys that nobody judges: {unknown:?}");
 }
 
-fn contains(whole: &Value, part: &Value) -> bool {
-    match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => {
-            part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| contains(found, value)))
-        }
-        _ => whole == part,
-    }
-}
-
 #[test]
 fn every_vector_is_read_as_expected_at_every_split() {
-    let vectors = vectors();
+    let vectors = of_protocols(&["openai_chat", "openai_models"]);
     let mut ran = 0;
     for (name, vector) in &vectors {
         let expected = &vector["expected"];
