@@ -4,6 +4,7 @@
 
 pub mod embedded;
 pub mod keys;
+pub mod redis;
 
 pub use keys::Pepper;
 
