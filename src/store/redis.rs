@@ -3,67 +3,19 @@
 //! Redis holds live state only. What this replica wrote is in its own journal on its own disk, from which the live state can be
 //! made again under the operator's eyes.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod settings;
+mod status;
+mod url;
+
+pub use settings::{Credentials, Password, Settings};
+pub use status::{LedgerState, Replica, Standing, Status};
+pub use url::{Topology, Url};
 
 use crate::clock::Clock;
 use crate::ledger::{
-    AccountId, Amount, Book, Entry, HoldId, Key, Operation, Origin, Outcome, PoolId, Reserve, Resolution, Timestamp,
+    AccountId, Book, Entry, HoldId, Key, Operation, Origin, Outcome, PoolId, Reserve, Resolution, Timestamp,
 };
 use crate::store::{Answer, Caller, KeyDigest, KeyStore, LedgerStore, NewAccount, StoreError, StoreErrorKind};
-
-/// Where the shared books are, and how this replica reaches them.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Settings {
-    /// `redis://`, `rediss://`, `redis+sentinel://`, `rediss+sentinel://`, `redis+cluster://` or `rediss+cluster://`.
-    pub url: Url,
-    /// Certificates to trust instead of the public ones, in PEM.
-    pub ca_file: Option<PathBuf>,
-    /// The state folder of this replica: its journal.
-    pub dir: PathBuf,
-    /// What every key begins with.
-    pub prefix: String,
-    /// How long one call may take.
-    pub timeout: Duration,
-    /// Whether a class that can lose acknowledged writes is accepted.
-    pub accept_loss: bool,
-    /// The most that a journal's promise is ahead of what this replica took.
-    pub block_max: Amount,
-}
-
-/// The address of the shared store. It may hold a password, so it has no `Debug` of its own.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Url(String);
-
-impl Url {
-    /// An address as it was written.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl std::fmt::Debug for Url {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Url")
-    }
-}
-
-impl Settings {
-    /// The defaults, for an address and a folder.
-    #[must_use]
-    pub fn new(url: &str, dir: impl Into<PathBuf>) -> Self {
-        Self {
-            url: Url::new(url),
-            ca_file: None,
-            dir: dir.into(),
-            prefix: "gratis".to_owned(),
-            timeout: Duration::from_millis(250),
-            accept_loss: false,
-            block_max: 50_000,
-        }
-    }
-}
 
 /// Why the shared store could not be opened: what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -86,18 +38,33 @@ impl Redis {
         Ok(Self { clock })
     }
 
-    /// Makes a ledger in an empty store and opens it. Only an operator's command does this.
+    /// Begins a ledger in an empty store and opens it. Only an operator's command does this. Until [`complete`](Self::complete) no
+    /// other replica takes it for one: an `init` that died on the way leaves an incomplete ledger, on which nothing was admitted.
     ///
     /// # Errors
-    /// When there is one already, or as [`open`](Self::open).
+    /// When there is one already, complete or not, or as [`open`](Self::open).
     pub async fn create(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
         Self::open(settings, clock).await
+    }
+
+    /// Says that the ledger which this handle began holds all that it should: from now on every replica sees it.
+    ///
+    /// # Errors
+    /// When the store does not do it.
+    pub async fn complete(&self) -> Result<(), StoreError> {
+        Err(self.unavailable())
     }
 
     /// What this store promises, as lines for the operator: the durability class and its bound first.
     #[must_use]
     pub fn promise(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// How this replica stands with the store. Asks nobody.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        Standing::default()
     }
 
     /// Says that the operator has looked at what the store holds now and goes on from it (after a changed run id, a lower beat, a
@@ -124,6 +91,35 @@ impl Redis {
     fn refuse<T: Send + 'static>(&self) -> Answer<'static, T> {
         Box::pin(std::future::ready(Err(self.unavailable())))
     }
+}
+
+/// What an operator sees of the store, also where nothing is admitted and where there is no ledger. Opens no journal, so that it can
+/// be asked beside a running replica.
+///
+/// # Errors
+/// When the store cannot be reached.
+pub async fn status(settings: &Settings) -> Result<Status, OpenError> {
+    Err(unconnected(settings))
+}
+
+/// The same as [`Redis::resume`] without a replica: opens no journal.
+///
+/// # Errors
+/// When the store cannot be reached, or has no ledger.
+pub async fn resume(settings: &Settings) -> Result<(), OpenError> {
+    Err(unconnected(settings))
+}
+
+/// Removes everything under the prefix: an incomplete ledger, or that of a demo. Answers how many keys that were.
+///
+/// # Errors
+/// When the store cannot be reached.
+pub async fn erase(settings: &Settings) -> Result<u64, OpenError> {
+    Err(unconnected(settings))
+}
+
+fn unconnected(settings: &Settings) -> OpenError {
+    OpenError(format!("{} cannot be reached", settings.url))
 }
 
 impl LedgerStore for Redis {
