@@ -4,9 +4,11 @@
 
 pub mod embedded;
 pub mod keys;
+mod measured;
 pub mod redis;
 
 pub use keys::Pepper;
+pub use measured::Measured;
 
 use std::pin::Pin;
 use std::sync::Arc;

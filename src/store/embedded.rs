@@ -46,7 +46,7 @@ mod witness;
 mod writer;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -98,6 +98,12 @@ impl Settings {
             any_file_system: false,
         }
     }
+}
+
+/// The ledger of a directory, where there is one. Nothing is opened or locked.
+#[must_use]
+pub fn ledger_in(dir: &Path) -> Option<PathBuf> {
+    Some(dir.join(opening::LEDGER_FILE)).filter(|file| file.exists())
 }
 
 /// What was found and done when a ledger was opened.

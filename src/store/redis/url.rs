@@ -90,7 +90,8 @@ fn host(server: &str, default_port: u16) -> Result<(String, u16), String> {
     let authority: Authority = server.parse().map_err(|_| wrong())?;
     let port = match authority.port() {
         Some(port) => port.as_str().parse().map_err(|_| wrong())?,
-        None if server.ends_with(':') => return Err(wrong()),
+        // What stands behind the host is no number.
+        None if authority.host() != server => return Err(wrong()),
         None => default_port,
     };
     if authority.host().is_empty() || port == 0 {
