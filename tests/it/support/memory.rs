@@ -16,6 +16,8 @@ pub struct MemoryStore {
     inner: Mutex<Inner>,
     /// Refuse everything with `Unavailable`.
     pub down: AtomicBool,
+    /// What is stored cannot be trusted.
+    pub corrupt: AtomicBool,
     /// Calls of each verb, for tests that count them.
     pub reserves: AtomicU64,
     pub resolves: AtomicU64,
@@ -36,6 +38,7 @@ impl MemoryStore {
             clock,
             inner: Mutex::default(),
             down: AtomicBool::new(false),
+            corrupt: AtomicBool::new(false),
             reserves: AtomicU64::new(0),
             resolves: AtomicU64::new(0),
             slow_resolve: AtomicBool::new(false),
@@ -43,6 +46,9 @@ impl MemoryStore {
     }
 
     fn check_up(&self) -> Result<(), StoreError> {
+        if self.corrupt.load(Ordering::SeqCst) {
+            return Err(StoreError { kind: StoreErrorKind::Corrupt, detail: "told to be corrupt".into() });
+        }
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError { kind: StoreErrorKind::Unavailable, detail: "told to be down".into() });
         }
