@@ -49,6 +49,7 @@ mod store_recover;
 mod store_support;
 mod store_traits;
 mod support;
+mod support_redis;
 mod tidy;
 mod transport;
 mod vectors;
