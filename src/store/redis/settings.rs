@@ -59,6 +59,8 @@ pub struct Settings {
     /// in the store when a ledger is made. A replica with another one would recognise no key: it is refused, also when the ledger
     /// is made later than it began.
     pub pepper_mark: Option<String>,
+    /// Whether the clock that the store is opened with takes the place of the server's: for tests that turn it.
+    pub given_clock: bool,
 }
 
 impl Settings {
@@ -75,6 +77,7 @@ impl Settings {
             accept_loss: false,
             block_max: 50_000,
             pepper_mark: None,
+            given_clock: false,
         }
     }
 }
