@@ -3,6 +3,8 @@
 //! Redis holds live state only. What this replica wrote is in its own journal on its own disk, from which the live state can be
 //! made again under the operator's eyes.
 
+pub mod journal;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

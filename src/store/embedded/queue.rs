@@ -102,6 +102,11 @@ impl Group {
         Some(self.lead.swap(NO_BATCH, Ordering::Relaxed)).filter(|number| *number != NO_BATCH)
     }
 
+    /// Whether the commit is done and went well.
+    pub(in crate::store) fn is_done(&self) -> bool {
+        matches!(self.done.get(), Some(Ok(())))
+    }
+
     pub(in crate::store) fn finish(&self, result: Result<(), String>) {
         // Only the first verdict counts.
         let _ = self.done.set(result);
