@@ -166,13 +166,14 @@ pub(super) fn explain(error: &FileError) -> String {
             pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
         ),
         FileError::Corrupt { file, what } => format!(
-            "{} cannot be trusted: {what}. Restore it, or move it away: the replica then starts a new journal, and \
-             `gratis store rebuild` can no longer count what this one wrote",
+            "{} cannot be trusted: {what}. Restore it, or move it away with its -wal and -shm: the replica then starts a new \
+             journal, and `gratis store rebuild` can no longer count what this one wrote",
             file.display()
         ),
         FileError::Older { file, found, durable } => format!(
             "{} is older than the journal that last ran here (commit {found}, {durable} were durable). Put the newer file back, or \
-             move it away with its lock file: the replica then starts a new journal",
+             move it away with its -wal and -shm: the replica then starts a new journal, and `gratis store rebuild` can no \
+             longer count what this one wrote",
             file.display()
         ),
         FileError::NotInitialised { dir } => format!("there is no folder {}", dir.display()),
