@@ -26,23 +26,24 @@ mod absent;
 mod account;
 mod books;
 mod error;
+pub(super) mod file;
 mod filesystem;
 mod flush;
 mod keys;
-mod load;
+pub(super) mod load;
 mod opening;
-mod pen;
-mod queue;
-mod reader;
+pub(super) mod pen;
+pub(super) mod queue;
+pub(super) mod reader;
 mod recount;
 mod recover;
-mod rows;
+pub(super) mod rows;
 mod salvage;
 mod schema;
-mod statements;
-mod sum;
-mod watermark;
-mod witness;
+pub(super) mod statements;
+pub(super) mod sum;
+pub(super) mod watermark;
+pub(super) mod witness;
 mod writer;
 
 use std::collections::HashMap;
@@ -63,6 +64,7 @@ use keys::KeyRing;
 use pen::Pen;
 use queue::{Group, Queue};
 use reader::Reader;
+use schema::LEDGER;
 
 use crate::clock::Clock;
 use crate::ledger::{AccountId, Amount, GrantId, PoolId};
@@ -190,11 +192,11 @@ impl Embedded {
     /// # Errors
     /// When there is none, when it is in use, foreign, newer, older than it was, or contradicts itself.
     pub fn open(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
-        let (dir, file) = opening::place(&settings)?;
+        let (dir, file) = file::place(&LEDGER, &settings.dir, settings.any_file_system)?;
         if !file.exists() {
             return Err(OpenError::NotInitialised { dir });
         }
-        let witness = witness::Witness::lock(&dir, &file)?;
+        let witness = witness::Witness::lock(&LEDGER, &file)?;
         Self::start(settings, clock, file, witness)
     }
 
@@ -204,9 +206,10 @@ impl Embedded {
     /// When there is one already, or the directory cannot be written.
     pub fn create(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
         std::fs::create_dir_all(&settings.dir).map_err(OpenError::io("make the directory", &settings.dir))?;
-        let (dir, file) = opening::place(&settings)?;
-        let mut witness = witness::Witness::lock(&dir, &file)?;
-        opening::create(&dir, &file, &mut witness, clock.now())?;
+        let (_, file) = file::place(&LEDGER, &settings.dir, settings.any_file_system)?;
+        let mut witness = witness::Witness::lock(&LEDGER, &file)?;
+        let instance = uuid::Uuid::now_v7().simple().to_string();
+        file::create(&LEDGER, &file, &instance, &mut witness, clock.now())?;
         Self::start(settings, clock, file, witness)
     }
 

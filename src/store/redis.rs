@@ -6,6 +6,7 @@
 mod args;
 mod books;
 mod callers;
+pub mod journal;
 mod keys;
 mod link;
 mod reading;
