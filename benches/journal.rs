@@ -38,16 +38,15 @@ impl Load {
         Self { journal, accounts, pool: "qwen-max".into(), next: 0 }
     }
 
-    fn entry(&self, kind: EntryKind, held: i64, spent: i64) -> Vec<Entry> {
+    fn entry(&self, kind: EntryKind, held: i64, spent: i64) -> Vec<(Entry, i64)> {
         let (at, pool, hold) = (Timestamp(1_800_000_000_000), self.pool.clone(), Some(HoldId(self.next)));
         let (grant, billed) = (Some(GrantId(1)), Usage::default());
-        vec![Entry { at, kind, pool, grant, hold, granted: 0, held, spent, presumed: 0, billed }]
+        vec![(Entry { at, kind, pool, grant, hold, granted: 0, held, spent, presumed: 0, billed }, 1 << 40)]
     }
 
-    async fn append(&self, account: &AccountId, entries: Vec<Entry>) {
-        let remaining = [(self.pool.clone(), GrantId(1), 1 << 40)];
-        self.journal.note_seen(account, u64::try_from(self.next).unwrap()).unwrap();
-        if let Some(wait) = self.journal.append(account, entries, &remaining).unwrap() {
+    async fn append(&self, account: &AccountId, entries: Vec<(Entry, i64)>) {
+        let seq = u64::try_from(self.next).unwrap();
+        if let Some(wait) = self.journal.append(account, entries, seq).unwrap() {
             wait.done().await.unwrap();
         }
     }

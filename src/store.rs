@@ -40,6 +40,9 @@ pub enum StoreErrorKind {
     /// It may or may not have been done. Ask again with the same id.
     #[error("store timed out")]
     TimedOut,
+    /// It could not be stored now. It is on this machine's disk, and is carried out once the store answers.
+    #[error("kept until the store answers")]
+    Deferred,
     /// What is stored cannot be trusted. Only an operator can go on.
     #[error("store corrupt")]
     Corrupt,

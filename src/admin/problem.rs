@@ -99,7 +99,10 @@ impl From<StoreError> for Problem {
             StoreErrorKind::NotInitialised => {
                 return Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_ledger", NO_LEDGER);
             }
-            StoreErrorKind::Unavailable | StoreErrorKind::TimedOut | StoreErrorKind::Corrupt => {
+            StoreErrorKind::Unavailable
+            | StoreErrorKind::TimedOut
+            | StoreErrorKind::Deferred
+            | StoreErrorKind::Corrupt => {
                 tracing::error!(error = %error, "the store did not answer the operator");
             }
         }
@@ -113,7 +116,10 @@ impl From<StoreError> for Problem {
                 "What the ledger holds cannot be trusted, so nothing is admitted. The log says why. The way out of an embedded one \
                  is `gratis store recover --presume-all`; of a shared one, `gratis store status` and `gratis store resume`.",
             ),
-            StoreErrorKind::Unavailable | StoreErrorKind::NotInitialised | StoreErrorKind::UnknownAccount => {
+            StoreErrorKind::Unavailable
+            | StoreErrorKind::Deferred
+            | StoreErrorKind::NotInitialised
+            | StoreErrorKind::UnknownAccount => {
                 unavailable("store_unavailable", "The ledger cannot be reached; nothing was changed. The log says why.")
             }
         }

@@ -57,6 +57,7 @@ async fn ledger(state: &AdminState) -> Check {
             StoreErrorKind::NotInitialised => NO_LEDGER.to_owned(),
             StoreErrorKind::Unavailable
             | StoreErrorKind::TimedOut
+            | StoreErrorKind::Deferred
             | StoreErrorKind::Corrupt
             | StoreErrorKind::UnknownAccount => error.kind.to_string(),
         }),

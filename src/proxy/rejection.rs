@@ -264,7 +264,7 @@ fn store(kind: StoreErrorKind) -> Shape {
         1,
     );
     match kind {
-        StoreErrorKind::Unavailable | StoreErrorKind::TimedOut => lost,
+        StoreErrorKind::Unavailable | StoreErrorKind::TimedOut | StoreErrorKind::Deferred => lost,
         // Only an operator can go on, so that a client's repeat is of no use.
         StoreErrorKind::Corrupt => lost.retry(Retry::Never),
         StoreErrorKind::NotInitialised => Shape::gateway(

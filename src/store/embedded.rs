@@ -105,7 +105,7 @@ impl Settings {
 /// The ledger of a directory, where there is one. Nothing is opened or locked.
 #[must_use]
 pub fn ledger_in(dir: &Path) -> Option<PathBuf> {
-    Some(dir.join(opening::LEDGER_FILE)).filter(|file| file.exists())
+    Some(dir.join(schema::LEDGER.name)).filter(|file| file.exists())
 }
 
 /// What was found and done when a ledger was opened.

@@ -30,6 +30,7 @@ struct Verb {
     done: Counter,
     unavailable: Counter,
     timed_out: Counter,
+    deferred: Counter,
     corrupt: Counter,
     no_ledger: Counter,
     unknown_account: Counter,
@@ -43,6 +44,7 @@ impl Verb {
             done: calls("done"),
             unavailable: calls("unavailable"),
             timed_out: calls("timed_out"),
+            deferred: calls("deferred"),
             corrupt: calls("corrupt"),
             no_ledger: calls("no_ledger"),
             unknown_account: calls("unknown_account"),
@@ -55,6 +57,7 @@ impl Verb {
             Err(error) => match error.kind {
                 StoreErrorKind::Unavailable => &self.unavailable,
                 StoreErrorKind::TimedOut => &self.timed_out,
+                StoreErrorKind::Deferred => &self.deferred,
                 StoreErrorKind::Corrupt => &self.corrupt,
                 StoreErrorKind::NotInitialised => &self.no_ledger,
                 StoreErrorKind::UnknownAccount => &self.unknown_account,

@@ -17,6 +17,7 @@ mod settings;
 mod status;
 mod url;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use settings::{Credentials, Password, Settings};
@@ -25,12 +26,15 @@ pub use url::{Topology, Url};
 
 use books::Places;
 use callers::Callers;
+use journal::Journal;
 use keys::Keys;
 use link::Link;
+use link::visit::Visit;
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::ledger::{AccountId, Timestamp};
-use crate::store::StoreError;
+use crate::store::{LedgerStore as _, StoreError, StoreErrorKind};
 
 /// Why the shared store could not be opened: what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +43,9 @@ pub struct OpenError(pub String);
 
 /// The shared store as this replica sees it.
 pub struct Redis {
+    settings: Settings,
     link: Link,
+    journal: Arc<Journal>,
     keys: Keys,
     places: Places,
     callers: Callers,
@@ -64,14 +70,19 @@ impl Redis {
     /// # Errors
     /// When it cannot be reached, when what it promises is less than what is asked for, or when the journal cannot be opened.
     pub async fn open(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
-        let link = Link::open(&settings, &scripts::ALL, std::sync::Arc::new(())).await?;
+        let journal = Arc::new(Journal::open(&settings.dir, settings.block_max, clock.clone())?);
+        let link = Link::open(&settings, &scripts::ALL, Arc::clone(&journal), clock.clone()).await?;
+        let keys = Keys::new(&settings.prefix);
+        let places = Places::known(journal.seen(), &keys, link.epoch());
         Ok(Self {
-            link,
-            keys: Keys::new(&settings.prefix),
-            places: Places::default(),
-            callers: Callers::default(),
-            count_field: books::field_of("test"),
             given: settings.given_clock.then(|| clock.clone()),
+            settings,
+            link,
+            keys,
+            places,
+            callers: Callers::default(),
+            count_field: keys::count_field(journal.replica()),
+            journal,
             clock,
             ahead: AtomicI64::new(0),
         })
@@ -83,7 +94,13 @@ impl Redis {
     /// # Errors
     /// When there is one already, complete or not, or as [`open`](Self::open).
     pub async fn create(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
-        Self::open(settings, clock).await
+        let visit = Visit::to(&settings).await?;
+        visit.begin(&uuid::Uuid::now_v7().to_string(), settings.pepper_mark.as_deref()).await?;
+        let store = Self::open(settings, clock).await?;
+        store.link.begin();
+        store.link.refresh().await;
+        store.link.check().map_err(|error| OpenError(error.to_string()))?;
+        Ok(store)
     }
 
     /// Says that the ledger which this handle began holds all that it should: from now on every replica sees it.
@@ -91,19 +108,29 @@ impl Redis {
     /// # Errors
     /// When the store does not do it.
     pub async fn complete(&self) -> Result<(), StoreError> {
-        Ok(())
+        let key = self.keys.meta();
+        let mut cmd = redis::cmd("HSET");
+        cmd.arg(&key).arg("complete").arg(1);
+        self.ask(&key, &cmd, true).await.map(drop)
     }
 
     /// What this store promises, as lines for the operator: the durability class and its bound first.
     #[must_use]
     pub fn promise(&self) -> Vec<String> {
-        Vec::new()
+        match self.link.class() {
+            Some(class) => vec![format!("{}: {}", class.name(), class.bound())],
+            None => vec!["the class of the store is not known yet".to_owned()],
+        }
     }
 
     /// How this replica stands with the store. Asks nobody.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        Standing::default()
+        Standing {
+            suspended: self.link.suspended(),
+            breaker_open: self.link.breaker_open(),
+            parked: u64::try_from(self.journal.parked().len()).unwrap_or(u64::MAX),
+        }
     }
 
     /// Says that the operator has looked at what the store holds now and goes on from it (after a changed run id, a lower beat, a
@@ -112,7 +139,43 @@ impl Redis {
     /// # Errors
     /// When the store cannot be reached.
     pub async fn resume(&self) -> Result<(), StoreError> {
-        Ok(())
+        resume(&self.settings)
+            .await
+            .map_err(|OpenError(detail)| StoreError { kind: StoreErrorKind::Unavailable, detail })?;
+        self.link.refresh().await;
+        self.link.check().map_err(|error| self.failure(&AccountId::from(""), error))
+    }
+
+    /// Carries out the settlements that wait in the journal, oldest first; those that still cannot be stored stay there. Answers how
+    /// many were carried out.
+    pub async fn replay(&self) -> usize {
+        let mut done = 0;
+        for parked in self.journal.parked().into_iter().filter(|parked| !parked.needs_operator) {
+            let (hold, account) = (parked.hold, parked.account);
+            match self.resolve(&account, hold, parked.resolution, parked.origin).await {
+                Ok(_) => done += 1,
+                Err(error) => {
+                    tracing::warn!(hold = %hold, account = %account, error = %error, "a parked settlement still waits");
+                    break;
+                }
+            }
+        }
+        done
+    }
+
+    /// Carries out what waits in the journal as soon as the store answers: see [`replay`](Self::replay). Ends when nothing waits.
+    pub fn replay_when_it_answers(self: &Arc<Self>) -> JoinSet<()> {
+        let mut task = JoinSet::new();
+        let store = Arc::clone(self);
+        task.spawn(async move {
+            while store.journal.parked().iter().any(|parked| !parked.needs_operator) {
+                if store.link.check().is_ok() {
+                    store.replay().await;
+                }
+                tokio::time::sleep(REPLAY_EVERY).await;
+            }
+        });
+        task
     }
 
     /// Stops: what is waiting for the journal is written and made durable.
@@ -120,11 +183,11 @@ impl Redis {
     /// # Errors
     /// When something could not be written.
     pub async fn close(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.journal.close().await
     }
 
-    async fn ask(&self, cmd: redis::Cmd, write: bool) -> Result<redis::Value, StoreError> {
-        self.link.ask(cmd, write).await.map_err(|error| self.failure(&AccountId::from(""), error))
+    async fn ask(&self, key: &str, cmd: &redis::Cmd, write: bool) -> Result<redis::Value, StoreError> {
+        self.link.ask(key, cmd, write).await.map_err(|error| self.failure(&AccountId::from(""), error))
     }
 
     /// Notes the server's clock.
@@ -141,13 +204,32 @@ impl Redis {
     }
 }
 
+/// How long between two tries to carry out what waits in the journal.
+const REPLAY_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// What an operator sees of the store, also where nothing is admitted and where there is no ledger. Opens no journal, so that it can
 /// be asked beside a running replica.
 ///
 /// # Errors
 /// When the store cannot be reached.
 pub async fn status(settings: &Settings) -> Result<Status, OpenError> {
-    Err(unconnected(settings))
+    let visit = Visit::to(settings).await?;
+    let found = visit.found().await?;
+    let class = visit.class();
+    Ok(Status {
+        server: visit.server(),
+        class: class.map(|class| class.name().to_owned()).unwrap_or_default(),
+        promise: class.map(|class| class.bound()).into_iter().collect(),
+        ledger: match (&found.ledger, found.complete) {
+            (None, _) => LedgerState::Absent,
+            (Some(_), false) => LedgerState::Incomplete,
+            (Some(_), true) => LedgerState::Ready,
+        },
+        run_id: visit.run_id(),
+        epoch: found.epoch,
+        replicas: visit.replicas().await?,
+        suspended: found.alarm,
+    })
 }
 
 /// The same as [`Redis::resume`] without a replica: opens no journal.
@@ -155,7 +237,8 @@ pub async fn status(settings: &Settings) -> Result<Status, OpenError> {
 /// # Errors
 /// When the store cannot be reached, or has no ledger.
 pub async fn resume(settings: &Settings) -> Result<(), OpenError> {
-    Err(unconnected(settings))
+    let visit = Visit::to(settings).await?;
+    visit.raise_epoch().await
 }
 
 /// Removes everything under the prefix: an incomplete ledger, or that of a demo. Answers how many keys that were.
@@ -163,9 +246,5 @@ pub async fn resume(settings: &Settings) -> Result<(), OpenError> {
 /// # Errors
 /// When the store cannot be reached.
 pub async fn erase(settings: &Settings) -> Result<u64, OpenError> {
-    Err(unconnected(settings))
-}
-
-fn unconnected(settings: &Settings) -> OpenError {
-    OpenError(format!("{} cannot be reached", settings.url))
+    Visit::to(settings).await?.erase().await
 }

@@ -34,7 +34,7 @@ async fn everything_is_there_after_a_clean_stop() {
     assert_eq!(journal.entries(&account(), Some(&pool()), 1).await.unwrap(), [settled(1, 500, 30)]);
     assert_eq!(journal.entries(&account(), Some(&"other".into()), 1).await.unwrap(), []);
     journal.close().await.unwrap();
-    assert!(journal.append(&account(), vec![reserved(3, 1)], &[]).is_err(), "it is closed");
+    assert!(journal.append(&account(), with(0, &[reserved(3, 1)]), 9).is_err(), "it is closed");
     drop(journal);
 
     let journal = open(dir.path());
@@ -62,8 +62,8 @@ async fn only_a_rising_promise_and_an_operator_are_waited_for() {
     assert!(append(&journal, &[reserved(3, 1)]).await, "it passes the promise");
     assert!(!append(&journal, &[settled(2, block, 1), reserved(4, block - 1)]).await, "it does not rise on the whole");
     // Whoever comes while a promise is on its way waits as well.
-    let one = journal.append(&account(), vec![reserved(5, 200_000)], &remaining(10_000)).unwrap().unwrap();
-    let two = journal.append(&account(), vec![reserved(6, 1)], &remaining(10_000)).unwrap();
+    let one = journal.append(&account(), with(10_000, &[reserved(5, 200_000)]), 0).unwrap().unwrap();
+    let two = journal.append(&account(), with(10_000, &[reserved(6, 1)]), 0).unwrap();
     if let Some(two) = two {
         two.done().await.unwrap();
     }

@@ -43,10 +43,9 @@ async fn dead(calls: u64) -> Dead {
     let (mut durable, mut taken) = (vec![(length(), 0)], 0);
     for call in 1..=calls {
         let (hold, amount, used) = (u128::from(call), 2_000 + call % 7 * 100, call % 1_300);
-        let reserve = [reserved(hold, amount as i64)];
-        let left = remaining(500_000 - taken as i64);
+        let reserve = with(500_000 - taken as i64, &[reserved(hold, amount as i64)]);
         taken += amount;
-        if let Some(wait) = journal.append(&crate::store_support::account(), reserve.to_vec(), &left).unwrap() {
+        if let Some(wait) = journal.append(&crate::store_support::account(), reserve, call).unwrap() {
             wait.done().await.unwrap();
             durable.push((length(), taken));
         }

@@ -30,17 +30,19 @@ impl Site {
     async fn step(&mut self, replica: usize, now: gratis::ledger::Timestamp, command: Command) {
         let mut changes = Vec::new();
         apply(&mut self.book, now, command, &mut changes);
-        let entries: Vec<Entry> = changes
+        let available = |entry: &Entry| {
+            let fund = entry.grant.and_then(|grant| self.book.fund(&entry.pool, grant));
+            fund.map_or(0, |fund| fund.balance.available())
+        };
+        let entries: Vec<(Entry, i64)> = changes
             .into_iter()
             .filter_map(|change| match change {
-                Change::Entry(entry) => Some(entry),
+                Change::Entry(entry) => Some((entry.clone(), available(&entry))),
                 _ => None,
             })
             .collect();
-        let funds = self.book.pools.iter().flat_map(|(pool, state)| state.grants.iter().map(move |fund| (pool, fund)));
-        let left: Vec<_> = funds.map(|(pool, fund)| (pool.clone(), fund.grant.id, fund.balance.available())).collect();
         let journal = self.journals[replica].as_ref().unwrap();
-        if let Some(wait) = journal.append(&account(), entries, &left).unwrap() {
+        if let Some(wait) = journal.append(&account(), entries, 0).unwrap() {
             wait.done().await.unwrap();
         }
     }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use gratis::clock::Clock;
-use gratis::ledger::{Entry, EntryKind, GrantId, HoldId, PoolId, Timestamp, Usage};
+use gratis::ledger::{Entry, EntryKind, GrantId, HoldId, Timestamp, Usage};
+use gratis::store::redis::journal::Journal;
 use gratis::store::redis::journal::rebuild::{Figures, Plan, plan};
-use gratis::store::redis::journal::{Journal, Wait};
 
 use crate::store_support::{account, pool};
 
@@ -47,15 +47,15 @@ pub(crate) fn expired(hold: u128, amount: i64) -> Entry {
 
 /// Appends and says whether there was something to wait for.
 pub(crate) async fn append(journal: &Journal, entries: &[Entry]) -> bool {
-    let wait: Option<Wait> = journal.append(&account(), entries.to_vec(), &remaining(500_000)).unwrap();
-    match wait {
+    match journal.append(&account(), with(500_000, entries), 0).unwrap() {
         Some(wait) => wait.done().await.map(|()| true).unwrap(),
         None => false,
     }
 }
 
-pub(crate) fn remaining(left: i64) -> [(PoolId, GrantId, i64); 1] {
-    [(pool(), GrantId(1), left)]
+/// Entries, after each of which this much is available.
+pub(crate) fn with(available: i64, entries: &[Entry]) -> Vec<(Entry, i64)> {
+    entries.iter().map(|entry| (entry.clone(), available)).collect()
 }
 
 pub(crate) fn plan_of(dirs: &[&Path]) -> Plan {

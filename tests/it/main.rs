@@ -51,6 +51,7 @@ mod store_flush;
 mod store_kill;
 mod store_model;
 mod store_recover;
+mod store_shared;
 mod store_support;
 mod store_traits;
 mod support;

@@ -12,7 +12,7 @@ use gratis::store::embedded::{Embedded, Settings};
 use gratis::store::redis::journal::Journal;
 use gratis::store::{LedgerStore, StoreError};
 
-use crate::journal_support::{BLOCK, remaining, reserved, settled};
+use crate::journal_support::{BLOCK, reserved, settled, with};
 use crate::store_support::{account, ask};
 
 const WHAT: &str = "STORE_CHILD";
@@ -134,7 +134,7 @@ async fn spend_in_journal(journal: Arc<Journal>) {
 async fn one_call(journal: &Journal, id: u128, number: u64) -> Result<(), StoreError> {
     let (amount, used) = (100 + number % 900, number % 100);
     let (held, spent) = (i64::try_from(amount).unwrap(), i64::try_from(used).unwrap());
-    if let Some(wait) = journal.append(&account(), vec![reserved(id, held)], &remaining(10_000))? {
+    if let Some(wait) = journal.append(&account(), with(10_000, &[reserved(id, held)]), number)? {
         wait.done().await?;
     }
     say(&format!("took {id} {amount}"));
@@ -152,7 +152,7 @@ async fn one_call(journal: &Journal, id: u128, number: u64) -> Result<(), StoreE
         journal.unpark(HoldId(id))?;
     }
     say(&format!("used {id} {used}"));
-    match journal.append(&account(), vec![settled(id, held, spent)], &remaining(10_000))? {
+    match journal.append(&account(), with(10_000, &[settled(id, held, spent)]), number)? {
         Some(wait) => wait.done().await,
         None => Ok(()),
     }

@@ -1,12 +1,13 @@
 //! One suite for every store: the transcripts, and random commands compared with the pure rules, outcome and book after each step.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use gratis::clock::Clock;
 use gratis::ledger::{AccountId, AccountState, Book, Command, Outcome, Timestamp, apply};
 use gratis::store::embedded::Embedded;
 use gratis::store::redis::{self, Redis};
-use gratis::store::{LedgerStore, NewAccount, Store};
+use gratis::store::{NewAccount, Store};
 
 use crate::book::random::random_commands;
 use crate::book::{Desk, play, transcripts};
@@ -152,6 +153,8 @@ impl Maker for RedisMaker {
         let name = uuid::Uuid::now_v7().to_string();
         let mut settings = redis::Settings::new(self.url.parse().unwrap(), self.dir.path().join(&name));
         (settings.prefix, settings.given_clock, settings.accept_loss) = (name, true, true);
+        // What is compared is what is answered, however busy the machine is.
+        settings.timeout = Duration::from_secs(30);
         Box::new(Redis::create(settings, clock.clone()).await.unwrap())
     }
 }
@@ -167,7 +170,7 @@ fn in_memory() -> Server {
 
 /// How many random commands; `make conformance` takes 100,000.
 fn at_least() -> usize {
-    std::env::var("GRATIS_CONFORMANCE").ok().and_then(|n| n.parse().ok()).unwrap_or(5_000)
+    std::env::var("GRATIS_CONFORMANCE").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000)
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use crate::cli::configuration;
 use crate::cli::out::{Column, Format, Out};
 use crate::cli::serve::runtime;
 use crate::cli::{Done, Failure};
-use crate::clock::Clock;
 use crate::store::redis::rebuild::{self, Plan};
 use crate::store::redis::{OpenError, Settings};
 
@@ -58,7 +57,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Done {
     let settings = configuration::shared_store(&config)?;
     let refused = |error: OpenError| Failure::Refused(error.to_string());
     let plan = if args.yes {
-        runtime()?.block_on(rebuild::write(&args.files, &settings, Clock::system())).map_err(refused)?
+        runtime()?.block_on(rebuild::write(&args.files, &settings)).map_err(refused)?
     } else {
         rebuild::plan(&args.files).map_err(refused)?
     };

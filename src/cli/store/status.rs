@@ -24,7 +24,7 @@ pub(super) struct Args {
 }
 
 /// The titles of what is shown, and where each value stands.
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 9] = [
     ("store", "/store"),
     ("server", "/server"),
     ("class", "/class"),
@@ -32,7 +32,6 @@ const COLUMNS: [Column; 10] = [
     ("ledger", "/ledger"),
     ("run id", "/run_id"),
     ("epoch", "/epoch"),
-    ("beat", "/beat"),
     ("replicas", "/replicas_seen"),
     ("suspended", "/suspended"),
 ];

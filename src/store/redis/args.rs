@@ -3,8 +3,8 @@
 use redis::Cmd;
 
 use crate::ledger::{
-    AccountState, Closure, HoldId, Key, KeyState, Operation, Origin, Overrun, Reserve, Resolution, Side, SwitchOff,
-    Timestamp, Unit, Usage,
+    AccountState, Closure, HoldId, Key, KeyState, Operation, Origin, Overrun, Reserve, Resolution, Side, Switch,
+    SwitchOff, Timestamp, Unit, Usage,
 };
 
 use super::keys::hold_id;
@@ -127,7 +127,7 @@ pub(super) fn account_field(state: AccountState, never_pay: bool) -> String {
     format!("{letter}{}{grace}", flag(never_pay))
 }
 
-fn unit_number(unit: Unit) -> u8 {
+pub(super) fn unit_number(unit: Unit) -> u8 {
     match unit {
         Unit::Tokens => 0,
         Unit::Images => 1,
@@ -137,11 +137,27 @@ fn unit_number(unit: Unit) -> u8 {
     }
 }
 
-fn side_number(side: Side) -> u8 {
+pub(super) fn side_number(side: Side) -> u8 {
     match side {
         Side::Both => 0,
         Side::Input => 1,
         Side::Output => 2,
+    }
+}
+
+pub(super) fn switch_number(switch: Switch) -> u8 {
+    match switch {
+        Switch::Unset => 0,
+        Switch::On => 1,
+        Switch::Off => 2,
+    }
+}
+
+pub(super) fn closure_number(closure: Option<Closure>) -> u8 {
+    match closure {
+        None => 0,
+        Some(Closure::FreeTierOnly) => 1,
+        Some(Closure::Arrearage) => 2,
     }
 }
 
@@ -192,11 +208,7 @@ pub(super) fn operate(cmd: &mut Cmd, numbers: Numbers, operation: &Operation, di
             cmd.arg("key_state").arg(key.as_str()).arg(state_letter(*state));
         }
         Operation::ClosePool { pool, closure } => {
-            let closed = match closure {
-                Closure::FreeTierOnly => 1,
-                Closure::Arrearage => 2,
-            };
-            cmd.arg("close").arg(pool.as_str()).arg(closed);
+            cmd.arg("close").arg(pool.as_str()).arg(closure_number(Some(*closure)));
         }
         Operation::ReopenPool { pool } => drop(cmd.arg("reopen").arg(pool.as_str())),
     }

@@ -1,6 +1,6 @@
 //! The books: each command is one script call.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -8,27 +8,55 @@ use redis::Cmd;
 
 use crate::clock::Clock;
 use crate::ledger::{
-    AccountId, Book, Entry, HoldId, Operation, Origin, Outcome, PoolId, Reserve, Resolution, Timestamp,
+    AccountId, Book, Done, Entry, HoldId, Operation, Origin, Outcome, PoolId, Reserve, Resolution, Timestamp,
 };
 use crate::store::{Answer, LedgerStore, NewAccount, StoreError, StoreErrorKind};
 
 use super::args::Numbers;
-use super::keys::{AccountKeys, count_field};
+use super::journal::Kept;
+use super::keys::{AccountKeys, Keys};
 use super::link::{LinkError, Script};
+use super::reading::{self, Reading};
 use super::reply::{self, Asked, Said, Unreadable, What};
-use super::{Redis, args, reading, scripts};
+use super::{Redis, args, scripts};
 
 /// An account as this replica knows it: where it is kept, and how much of what was written there came from here.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) keys: AccountKeys,
-    /// The highest count that was acknowledged: the store must never show a lower one.
+    /// The highest count that was acknowledged: the store must never show a lower one within an epoch.
     acknowledged: AtomicU64,
+    epoch: AtomicU64,
 }
 
-/// The accounts that were heard of since the start.
-#[derive(Debug, Default)]
+impl Place {
+    /// What the store must at least show. An operator's word begins a new epoch, in which what was before counts no more.
+    fn acknowledged(&self, epoch: u64) -> u64 {
+        if self.epoch.swap(epoch, Ordering::AcqRel) != epoch {
+            self.acknowledged.store(0, Ordering::Release);
+        }
+        self.acknowledged.load(Ordering::Acquire)
+    }
+}
+
+/// The accounts that were heard of since the start, or that the journal knows.
+#[derive(Debug)]
 pub(super) struct Places(RwLock<HashMap<AccountId, Arc<Place>>>);
+
+impl Places {
+    /// Those that the journal knows, with what it saw acknowledged.
+    pub(super) fn known(seen: BTreeMap<AccountId, u64>, keys: &Keys, epoch: u64) -> Self {
+        let place = |(account, count): (AccountId, u64)| {
+            let place = Place {
+                keys: keys.account(&account),
+                acknowledged: AtomicU64::new(count),
+                epoch: AtomicU64::new(epoch),
+            };
+            (account, Arc::new(place))
+        };
+        Self(RwLock::new(seen.into_iter().map(place).collect()))
+    }
+}
 
 impl Redis {
     pub(super) fn place(&self, account: &AccountId) -> Arc<Place> {
@@ -38,7 +66,10 @@ impl Redis {
         }
         drop(places);
         let mut places = self.places.0.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Place { keys: self.keys.account(account), acknowledged: AtomicU64::new(0) });
+        let new = || {
+            let (acknowledged, epoch) = (AtomicU64::new(0), AtomicU64::new(self.link.epoch()));
+            Arc::new(Place { keys: self.keys.account(account), acknowledged, epoch })
+        };
         Arc::clone(places.entry(account.clone()).or_insert_with(new))
     }
 
@@ -52,15 +83,54 @@ impl Redis {
     ) -> Result<Said, StoreError> {
         let place = self.place(account);
         let AccountKeys { hash, due, presumed, hold } = &place.keys;
-        let mut cmd = script.call(&[hash.as_bytes(), due.as_bytes(), presumed.as_bytes()]);
+        let of_hold = asked.hold().map(|id| format!("{hold}{id}"));
+        let keys = [hash, due, presumed].into_iter().chain(&of_hold).map(String::as_bytes);
+        let mut cmd = script.call(&keys.collect::<smallvec::SmallVec<[&[u8]; 4]>>());
         cmd.arg(self.count_field.as_str()).arg(hold.as_str());
         let given = self.given.as_ref().map(Clock::now);
-        fill(&mut cmd, Numbers::new(given, place.acknowledged.load(Ordering::Acquire)));
-        let value = self.link.run(script, cmd).await.map_err(|error| self.failure(account, error))?;
+        fill(&mut cmd, Numbers::new(given, place.acknowledged(self.link.epoch())));
+        let value = match self.link.run(script, hash, cmd).await {
+            Ok(value) => value,
+            Err(error) => {
+                if let LinkError::Script { code, detail } = &error
+                    && code == "ROLLEDBACK"
+                {
+                    self.link.roll_back(detail).await;
+                }
+                return Err(self.failure(account, error));
+            }
+        };
         let said = reply::said(value, asked).map_err(unreadable)?;
         place.acknowledged.fetch_max(said.count, Ordering::AcqRel);
         self.heard(said.now);
         Ok(said)
+    }
+
+    /// The same, with what it moved in the journal: on return a promise that had to rise is durable.
+    async fn recorded(
+        &self,
+        script: &'static Script,
+        account: &AccountId,
+        asked: Asked<'_>,
+        fill: impl FnOnce(&mut Cmd, Numbers),
+    ) -> Result<What, StoreError> {
+        let said = self.call(script, account, asked, fill).await?;
+        if !said.entries.is_empty()
+            && let Some(wait) = self.journal.append(account, said.entries, said.count)?
+        {
+            wait.done().await?;
+        }
+        Ok(said.what)
+    }
+
+    async fn command(
+        &self,
+        script: &'static Script,
+        account: &AccountId,
+        asked: Asked<'_>,
+        fill: impl FnOnce(&mut Cmd, Numbers),
+    ) -> Result<Outcome, StoreError> {
+        self.recorded(script, account, asked, fill).await?.outcome().map_err(unreadable)
     }
 
     /// An operator's change; `digest` goes with a key that is put.
@@ -71,13 +141,39 @@ impl Redis {
         digest: Option<&str>,
     ) -> Result<Outcome, StoreError> {
         let fill = |cmd: &mut Cmd, numbers: Numbers| args::operate(cmd, numbers, operation, digest);
-        self.call(&scripts::OPERATE, account, Asked::Other, fill).await?.outcome().map_err(unreadable)
+        let outcome = self.command(&scripts::OPERATE, account, Asked::Other, fill).await?;
+        match outcome {
+            Outcome::Done(Done::Unchanged) | Outcome::Declined(_) => {}
+            _ => self.keep(account).await?,
+        }
+        Ok(outcome)
+    }
+
+    /// Puts how the account is configured now into the journal.
+    async fn keep(&self, account: &AccountId) -> Result<(), StoreError> {
+        let reading = self.read(account).await?;
+        self.journal.keep(account, reading.revision, &Kept::of(&reading.book, &reading.digests))?;
+        self.journal.sync().await
+    }
+
+    async fn read(&self, account: &AccountId) -> Result<Reading, StoreError> {
+        loop {
+            let fill = |cmd: &mut Cmd, numbers: Numbers| {
+                cmd.arg(numbers);
+            };
+            let what = self.recorded(&scripts::BOOK, account, Asked::Other, fill).await?;
+            let reading = reading::book(account, what).map_err(unreadable)?;
+            if !reading.more {
+                return Ok(reading);
+            }
+        }
     }
 
     pub(super) fn failure(&self, account: &AccountId, error: LinkError) -> StoreError {
         let (kind, detail) = match error {
             LinkError::Unavailable(detail) => (StoreErrorKind::Unavailable, detail),
             LinkError::Unknown(detail) => (StoreErrorKind::TimedOut, detail),
+            LinkError::NotInitialised(detail) => (StoreErrorKind::NotInitialised, detail),
             LinkError::Script { code, .. } if code == "NOACCOUNT" => {
                 (StoreErrorKind::UnknownAccount, format!("there is no account `{account}`"))
             }
@@ -97,7 +193,7 @@ impl LedgerStore for Redis {
         Box::pin(async move {
             let asked = Asked::Reserve(reserve.hold, &reserve.pool);
             let fill = |cmd: &mut Cmd, numbers: Numbers| args::reserve(cmd, numbers, &reserve);
-            self.call(&scripts::RESERVE, account, asked, fill).await?.outcome().map_err(unreadable)
+            self.command(&scripts::RESERVE, account, asked, fill).await
         })
     }
 
@@ -111,7 +207,17 @@ impl LedgerStore for Redis {
         Box::pin(async move {
             let asked = Asked::Resolve(hold, origin.as_ref().map(|origin| &origin.pool));
             let fill = |cmd: &mut Cmd, numbers: Numbers| args::resolve(cmd, numbers, hold, resolution, origin.as_ref());
-            self.call(&scripts::RESOLVE, account, asked, fill).await?.outcome().map_err(unreadable)
+            match self.command(&scripts::RESOLVE, account, asked, fill).await {
+                Ok(outcome) => {
+                    self.journal.unpark(hold)?;
+                    Ok(outcome)
+                }
+                // It is on this machine's disk before anybody is told that it is not in the store.
+                Err(error) => {
+                    self.journal.park(account, hold, resolution, origin.clone()).await?;
+                    Err(StoreError { kind: StoreErrorKind::Deferred, ..error })
+                }
+            }
         })
     }
 
@@ -125,34 +231,24 @@ impl LedgerStore for Redis {
             let fill = |cmd: &mut Cmd, numbers: Numbers| {
                 cmd.arg(numbers).arg(args::account_field(state, never_pay)).arg(site);
             };
-            let said = self.call(&scripts::OPEN, &account, Asked::Other, fill).await?;
-            let mut list = redis::cmd("SADD");
-            list.arg(self.keys.accounts()).arg(account.as_str());
-            self.ask(list, true).await?;
-            Ok(matches!(said.what, What::Named(name, _) if name == "opened"))
+            let what = self.recorded(&scripts::OPEN, &account, Asked::Other, fill).await?;
+            let (key, mut list) = (self.keys.accounts(), redis::cmd("SADD"));
+            list.arg(&key).arg(account.as_str());
+            self.ask(&key, &list, true).await?;
+            self.keep(&account).await?;
+            Ok(matches!(what, What::Named(name, _) if name == "opened"))
         })
     }
 
     fn book<'a>(&'a self, account: &'a AccountId) -> Answer<'a, Book> {
-        Box::pin(async move {
-            loop {
-                let fill = |cmd: &mut Cmd, numbers: Numbers| {
-                    cmd.arg(numbers);
-                };
-                let said = self.call(&scripts::BOOK, account, Asked::Other, fill).await?;
-                let (more, book) = reading::book(account, said.what).map_err(unreadable)?;
-                if !more {
-                    return Ok(book);
-                }
-            }
-        })
+        Box::pin(async move { Ok(self.read(account).await?.book) })
     }
 
     fn accounts(&self) -> Answer<'_, Vec<AccountId>> {
         Box::pin(async move {
-            let mut list = redis::cmd("SMEMBERS");
-            list.arg(self.keys.accounts());
-            let names = reply::list(self.ask(list, false).await?).map_err(unreadable)?;
+            let (key, mut list) = (self.keys.accounts(), redis::cmd("SMEMBERS"));
+            list.arg(&key);
+            let names = reply::list(self.ask(&key, &list, false).await?).map_err(unreadable)?;
             let names: Result<Vec<AccountId>, _> =
                 names.iter().map(|name| reply::text(name).map(AccountId::from)).collect();
             let mut names = names.map_err(unreadable)?;
@@ -161,8 +257,9 @@ impl LedgerStore for Redis {
         })
     }
 
-    fn entries<'a>(&'a self, _: &'a AccountId, _: Option<&'a PoolId>, _: usize) -> Answer<'a, Vec<Entry>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+    /// Those that this replica wrote: the others' are in their own journals.
+    fn entries<'a>(&'a self, account: &'a AccountId, pool: Option<&'a PoolId>, limit: usize) -> Answer<'a, Vec<Entry>> {
+        Box::pin(self.journal.entries(account, pool, limit))
     }
 
     fn now(&self) -> Timestamp {
@@ -170,11 +267,7 @@ impl LedgerStore for Redis {
     }
 
     fn check(&self) -> Answer<'_, ()> {
-        Box::pin(std::future::ready(Ok(())))
+        let link = self.link.check().map_err(|error| self.failure(&AccountId::from(""), error));
+        Box::pin(std::future::ready(link.and_then(|()| self.journal.check())))
     }
-}
-
-/// The field of the account's hash that counts what a replica wrote.
-pub(super) fn field_of(replica: &str) -> String {
-    count_field(replica)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::Value;
 
 use crate::clock::{Clock, Stopwatch};
-use crate::ledger::{AccountId, Key, Operation, Outcome};
+use crate::ledger::{AccountId, Key, KeyId, Operation, Outcome};
 use crate::store::{Answer, Caller, KeyDigest, KeyStore, StoreError, StoreErrorKind};
 
 use super::books::unreadable;
@@ -54,22 +54,29 @@ impl Callers {
     fn forget(&self, digest: &KeyDigest) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest.0);
     }
+
+    /// Forgets a key by whatever secret it was known.
+    fn forget_key(&self, account: &AccountId, id: &KeyId) {
+        let is = |known: &Known| known.caller.account == *account && known.caller.key.id == *id;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, known| !is(known));
+    }
 }
 
 impl Redis {
     async fn look_up(&self, digest: &KeyDigest) -> Result<Option<Caller>, StoreError> {
-        let mut get = redis::cmd("GET");
-        get.arg(self.keys.digest(digest));
-        let owner = self.ask(get, false).await?;
+        let (key, mut get) = (self.keys.digest(digest), redis::cmd("GET"));
+        get.arg(&key);
+        let owner = self.ask(&key, &get, false).await?;
         let Value::BulkString(_) = owner else { return Ok(None) };
         let Some((account, id)) = reply::text(&owner).map_err(unreadable)?.split_once('\n') else {
             return Err(corrupt("a digest names no key"));
         };
         let account = AccountId::from(account);
-        let mut fields = redis::cmd("HMGET");
-        fields.arg(&self.place(&account).keys.hash).arg("site");
+        let (place, mut fields) = (self.place(&account), redis::cmd("HMGET"));
+        fields.arg(&place.keys.hash).arg("site");
         fields.arg(format!("k:{id}")).arg(format!("b:{id}")).arg(format!("d:{id}"));
-        let [site, state, body, current] = reply::parts(self.ask(fields, false).await?).map_err(unreadable)?;
+        let [site, state, body, current] =
+            reply::parts(self.ask(&place.keys.hash, &fields, false).await?).map_err(unreadable)?;
         // A digest is written before its key, and goes after the key has another one.
         if reply::text(&current).ok() != Some(hex(digest).as_str()) {
             return Ok(None);
@@ -83,9 +90,9 @@ impl Redis {
 
     async fn claim_digest(&self, account: &AccountId, id: &str, digest: &KeyDigest) -> Result<(), StoreError> {
         let owner = format!("{account}\n{id}");
-        let mut claim = redis::cmd("SET");
-        claim.arg(self.keys.digest(digest)).arg(&owner).arg("NX").arg("GET");
-        let before = self.ask(claim, true).await?;
+        let (key, mut claim) = (self.keys.digest(digest), redis::cmd("SET"));
+        claim.arg(&key).arg(&owner).arg("NX").arg("GET");
+        let before = self.ask(&key, &claim, true).await?;
         match reply::text(&before) {
             Ok(known) if known != owner => Err(corrupt("another key has this digest")),
             Ok(_) | Err(_) => Ok(()),
@@ -125,20 +132,20 @@ impl KeyStore for Redis {
         Box::pin(async move {
             let id = key.id.clone();
             self.claim_digest(account, id.as_str(), &digest).await?;
-            let mut field = redis::cmd("HGET");
-            field.arg(&self.place(account).keys.hash).arg(format!("d:{id}"));
-            let before = self.ask(field, false).await?;
+            let (place, mut field) = (self.place(account), redis::cmd("HGET"));
+            field.arg(&place.keys.hash).arg(format!("d:{id}"));
+            let before = self.ask(&place.keys.hash, &field, false).await?;
             let text = hex(&digest);
             match self.change(account, &Operation::PutKey(key), Some(&text)).await? {
                 Outcome::Done(_) => {}
                 other => return Err(corrupt(&format!("the key was not added: {other:?}"))),
             }
             if let Some(before) = reply::text(&before).ok().filter(|before| *before != text) {
-                let mut remove = redis::cmd("DEL");
-                remove.arg(self.keys.digest_of(before));
-                self.ask(remove, true).await?;
+                let (key, mut remove) = (self.keys.digest_of(before), redis::cmd("DEL"));
+                remove.arg(&key);
+                self.ask(&key, &remove, true).await?;
             }
-            self.callers.forget(&digest);
+            self.callers.forget_key(account, &id);
             Ok(())
         })
     }

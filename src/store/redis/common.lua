@@ -15,7 +15,8 @@
 --   p:POOL       the pool, packed: switch (0 unset, 1 on, 2 off), closed (0, 1 free tier only, 2 arrearage), overran, billed input,
 --                billed output; then for each grant: id, side (0 both, 1 input, 2 output), unit, start, end (-1 = none), granted,
 --                held, spent, presumed, and the amount that it was made with; soonest-ending grants first
--- KEYS[2] the open holds by the end of their lease; KEYS[3] the presumed holds by the instant since when.
+-- KEYS[2] the open holds by the end of their lease; KEYS[3] the presumed holds by the instant since when; KEYS[4] the hold that a
+-- reservation or resolution is about: while a cluster moves the slot, a call whose keys are not all here is refused as a whole.
 -- ARGV[1] `s:REPLICA`. ARGV[2] what the key of a hold begins with; behind it stand the 32 hexadecimal digits of its id. ARGV[3] numbers,
 -- packed as little-endian doubles: now in ms (below 0 = the server's own time), the count that this replica saw acknowledged, then
 -- what the script takes.

@@ -145,7 +145,8 @@ impl Journal {
         self.shared.check()
     }
 
-    /// Says what a call of this replica moved in the store, in order, and what is left (`available`) of the grants that it drew on.
+    /// Says what a call of this replica moved in the store: the entries in order, each with what is then available of its grant, and
+    /// the sequence number of the answer (see [`note_seen`](Self::note_seen)).
     ///
     /// Answers what to wait for before the call is answered: where a promise has to become durable first, where an operator's entry
     /// is among them, and where the writer is far behind. Otherwise nothing.
@@ -155,10 +156,14 @@ impl Journal {
     pub fn append(
         &self,
         account: &AccountId,
-        entries: Vec<Entry>,
-        remaining: &[(PoolId, GrantId, i64)],
+        entries: Vec<(Entry, i64)>,
+        seq: u64,
     ) -> Result<Option<Wait>, StoreError> {
-        Ok(self.shared.change(|books, batch| books.append(account, entries, remaining, batch))?.map(Wait))
+        let waits = self.shared.change(|books, batch| {
+            books.note_seen(account, seq, batch);
+            books.append(account, entries, batch)
+        })?;
+        Ok(waits.map(Wait))
     }
 
     /// The newest entries that this replica wrote of an account, newest first, at most `limit`; reservations are left out.

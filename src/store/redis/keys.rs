@@ -32,6 +32,28 @@ impl Keys {
         format!("{}:meta", self.prefix)
     }
 
+    /// The beats of all replicas in one master, by the hash tag that stands for it.
+    pub(super) fn beat(&self, tag: &str) -> String {
+        format!("{}:{{{tag}}}:beat", self.prefix)
+    }
+
+    /// The replicas that were seen, and when.
+    pub(super) fn replicas(&self) -> String {
+        format!("{}:replicas", self.prefix)
+    }
+
+    /// A pattern that every key of the ledger matches, and no other ledger's.
+    pub(super) fn pattern(&self) -> String {
+        let mut pattern = String::new();
+        for c in self.prefix.chars() {
+            if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^') {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        format!("{pattern}:*")
+    }
+
     /// The names of all accounts.
     pub(super) fn accounts(&self) -> String {
         format!("{}:accounts", self.prefix)

@@ -1,11 +1,15 @@
 //! From what the book script answers to a book.
 
+use std::collections::BTreeMap;
+
 use redis::Value;
 
 use crate::ledger::{
     AccountId, AccountState, Balance, Billed, Book, Closure, Fund, Grant, Hold, HoldState, Key, KeyId, KeyState, Line,
     Pool, PoolId, Side, Switch, Timestamp, Unit,
 };
+
+use crate::store::KeyDigest;
 
 use super::reply::{Unreadable, What, amount, grant_of, hold_id, instant, int, list, mode_of, state_of, text};
 
@@ -15,14 +19,25 @@ fn wrong<T>(what: &str) -> Read<T> {
     Err(Unreadable(what.to_owned()))
 }
 
-/// The book, and whether holds are due that it still shows as open.
-pub(super) fn book(account: &AccountId, what: What) -> Read<(bool, Book)> {
+/// An account as it was read.
+pub(super) struct Reading {
+    pub(super) book: Book,
+    /// The revision of its configuration.
+    pub(super) revision: u64,
+    pub(super) digests: BTreeMap<KeyId, KeyDigest>,
+    /// Whether holds are due that the book still shows as open.
+    pub(super) more: bool,
+}
+
+pub(super) fn book(account: &AccountId, what: What) -> Read<Reading> {
     let What::Named(_, what) = what else { return wrong("a book") };
     let Ok([more, facts, holds]) = <[Value; 3]>::try_from(what) else { return wrong("a book") };
-    let mut book = Book::new(account.clone(), "", AccountState::NotActivated, true);
+    let book = Book::new(account.clone(), "", AccountState::NotActivated, true);
+    let mut reading = Reading { book, revision: 0, digests: BTreeMap::new(), more: int(&more)? == 1 };
     for (name, value) in pairs(list(facts)?)? {
-        fact(&mut book, text(&name)?, value)?;
+        fact(&mut reading, text(&name)?, value)?;
     }
+    let book = &mut reading.book;
     for (id, record) in pairs(list(holds)?)? {
         let (id, hold) = (hold_id(text(&id)?)?, hold(&list(record)?)?);
         if hold.state == HoldState::Open {
@@ -30,7 +45,7 @@ pub(super) fn book(account: &AccountId, what: What) -> Read<(bool, Book)> {
         }
         book.holds.insert(id, hold);
     }
-    Ok((int(&more)? == 1, book))
+    Ok(reading)
 }
 
 fn pairs(values: Vec<Value>) -> Read<Vec<(Value, Value)>> {
@@ -43,21 +58,36 @@ fn pairs(values: Vec<Value>) -> Read<Vec<(Value, Value)>> {
     Ok(pairs)
 }
 
-fn fact(book: &mut Book, name: &str, value: Value) -> Read<()> {
+fn fact(reading: &mut Reading, name: &str, value: Value) -> Read<()> {
+    let book = &mut reading.book;
     match name.split_once(':') {
         None if name == "a" => (book.state, book.never_pay) = account_field(text(&value)?)?,
         None if name == "site" => text(&value)?.clone_into(&mut book.site),
         None if name == "next" => book.next_grant = grant_of(&value)?.0,
+        None if name == "rev" => reading.revision = amount(&value)?,
         Some(("p", id)) => drop(book.pools.insert(PoolId::from(id), pool(id, &list(value)?)?)),
         Some(("k", id)) => set_state(&mut book.keys, id, text(&value)?)?,
         Some(("b", id)) => body(book, id, text(&value)?)?,
-        // Counts, digests and what was added by a newer version.
+        Some(("d", id)) => drop(reading.digests.insert(id.into(), digest(text(&value)?)?)),
+        // Counts, and what was added by a newer version.
         Some(_) | None => {}
     }
     Ok(())
 }
 
-type Keys = std::collections::BTreeMap<KeyId, Key>;
+fn digest(text: &str) -> Read<KeyDigest> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return wrong("a digest");
+    }
+    for (byte, place) in bytes.iter_mut().zip((0..64).step_by(2)) {
+        let pair = text.get(place..place + 2).unwrap_or_default();
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| Unreadable("a digest".to_owned()))?;
+    }
+    Ok(KeyDigest(bytes))
+}
+
+type Keys = BTreeMap<KeyId, Key>;
 
 /// The two fields of a key come in any order: whichever is first makes the entry.
 fn set_state(keys: &mut Keys, id: &str, field: &str) -> Read<()> {

@@ -41,6 +41,16 @@ pub(super) enum Asked<'a> {
     Other,
 }
 
+impl Asked<'_> {
+    /// The hold that is asked about: its key is the script's fourth.
+    pub(super) fn hold(self) -> Option<HoldId> {
+        match self {
+            Self::Reserve(hold, _) | Self::Resolve(hold, _) => Some(hold),
+            Self::Other => None,
+        }
+    }
+}
+
 /// Why an answer could not be read.
 #[derive(Debug)]
 pub(super) struct Unreadable(pub(super) String);
@@ -122,11 +132,11 @@ fn below(value: i64) -> Read<u64> {
     u64::try_from(value).map_err(|_| Unreadable("an amount below zero".to_owned()))
 }
 
-impl Said {
+impl What {
     pub(super) fn outcome(self) -> Read<Outcome> {
-        let (name, what) = match self.what {
-            What::Outcome(outcome) => return Ok(outcome),
-            What::Named(name, what) => (name, what),
+        let (name, what) = match self {
+            Self::Outcome(outcome) => return Ok(outcome),
+            Self::Named(name, what) => (name, what),
         };
         Ok(match (name.as_str(), what.as_slice()) {
             ("admitted", [input, output, mode, may_cost, available, expires, deadline]) => {

@@ -34,7 +34,7 @@ if state and row[4] == 'A\n' and row[5] and string.byte(state) == 65 then
       and ceiling_in <= limit and ceiling_out <= limit and pool[9] <= now and (ends < 0 or lasts + max_call < ends) then
       local deadline, amount, id, grant = now + lease, input + output, ARGV[4], pool[6]
       local hold = cmsgpack.pack({0, ARGV[7], ARGV[6], ARGV[5], amount, 0, deadline, now, grant, amount})
-      if call('SET', ARGV[2] .. id, hold, 'NX') then
+      if call('SET', KEYS[4], hold, 'NX') then
         call('ZADD', KEYS[2], deadline, id)
         pool[12] = pool[12] + amount
         count = count + 1

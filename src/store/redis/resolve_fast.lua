@@ -3,7 +3,7 @@
 -- Answer: little-endian doubles: now, count, state, input, output, held, available, grant.
 
 local call, verb, raw = redis.call, ARGV[5], nil
-if verb == 'settle' or verb == 'release' then raw = call('GET', ARGV[2] .. ARGV[4]) end
+if verb == 'settle' or verb == 'release' then raw = call('GET', KEYS[4]) end
 if raw and #raw > 1 then
   local row, hold = call('HMGET', KEYS[1], ARGV[1], 'due', 'p:' .. ARGV[9]), cmsgpack.unpack(raw)
   local now, acknowledged, input, output = struct.unpack('<dddd', ARGV[3])
@@ -22,7 +22,7 @@ if raw and #raw > 1 then
     pool[13] = pool[13] + used
     count = count + 1
     call('ZREM', KEYS[2], ARGV[4])
-    call('SET', ARGV[2] .. ARGV[4], state, 'PX', '604800000')
+    call('SET', KEYS[4], state, 'PX', '604800000')
     call('HSET', KEYS[1], ARGV[1], count, 'p:' .. ARGV[9], cmsgpack.pack(pool))
     return struct.pack('<dddddddd', now, count, state, input, output, held, pool[11] - pool[12] - pool[13] - pool[14], pool[6])
   end

@@ -31,8 +31,6 @@ pub struct Status {
     pub run_id: String,
     /// How often an operator has said to go on.
     pub epoch: u64,
-    /// The last beat.
-    pub beat: u64,
     /// The replicas that were seen, by name.
     pub replicas: Vec<Replica>,
     /// Why nothing is admitted until an operator says to go on; `None` = it is not suspended.

@@ -70,15 +70,14 @@ impl Books {
     pub(super) fn append(
         &mut self,
         account: &AccountId,
-        entries: Vec<Entry>,
-        remaining: &[(PoolId, GrantId, i64)],
+        entries: Vec<(Entry, i64)>,
         batch: &mut Batch,
     ) -> Option<Arc<Group>> {
         let mut touched: smallvec::SmallVec<[usize; 4]> = smallvec::SmallVec::new();
-        for entry in entries {
+        for (entry, available) in entries {
             let at = self.find(account, &entry.pool, entry.grant);
             let Some(fund) = self.funds.get_mut(at) else { continue };
-            fund.add(&entry);
+            fund.add(&entry, available);
             batch.full |= is_operators(entry.kind);
             // What only sets aside is recorded by the promise, and by the sum when it is written next.
             let moves = entry.granted != 0 || entry.spent != 0 || entry.presumed != 0;
@@ -94,18 +93,15 @@ impl Books {
         }
         let mut waits = None;
         for at in touched {
-            waits = self.promise(at, remaining, batch).or(waits);
+            waits = self.promise(at, batch).or(waits);
         }
         if batch.full { Some(batch.group.clone()) } else { waits }
     }
 
-    fn promise(&mut self, at: usize, remaining: &[(PoolId, GrantId, i64)], batch: &mut Batch) -> Option<Arc<Group>> {
+    fn promise(&mut self, at: usize, batch: &mut Batch) -> Option<Arc<Group>> {
         let fund = self.funds.get_mut(at)?;
         if fund.stir() {
             self.restless.push(at);
-        }
-        if let Some((.., left)) = remaining.iter().find(|(pool, grant, _)| fund.is(pool, Some(*grant))) {
-            fund.left(*left);
         }
         let group = fund.promise(&batch.group, self.block_max)?;
         if Arc::ptr_eq(&group, &batch.group) {

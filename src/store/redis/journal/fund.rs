@@ -137,13 +137,11 @@ impl Fund {
         self.row.number
     }
 
-    pub(super) fn add(&mut self, entry: &Entry) {
+    /// Takes in an entry; `available` is what the store then has left of the grant.
+    pub(super) fn add(&mut self, entry: &Entry, available: i64) {
         self.row.sums.add(entry);
+        self.remaining = u64::try_from(available).unwrap_or(0);
         self.changed = true;
-    }
-
-    pub(super) fn left(&mut self, remaining: i64) {
-        self.remaining = u64::try_from(remaining).unwrap_or(0);
     }
 
     /// Notes that it moved. `true` = it was at rest.
@@ -207,21 +205,19 @@ mod tests {
 
     fn fund() -> Fund {
         let (account, pool, grant, sums) = ("a".into(), "p".into(), Some(GrantId(1)), Sums::default());
-        let mut fund = Fund::new(FundRow { number: 1, account, pool, grant, sums, watermark: 0, doubt: 0 });
-        fund.left(16_000);
-        fund
+        Fund::new(FundRow { number: 1, account, pool, grant, sums, watermark: 0, doubt: 0 })
     }
 
     #[test]
     fn whoever_comes_while_a_promise_is_on_its_way_waits_for_it_too() {
         let mut fund = fund();
         let (first, second) = (Arc::new(Group::default()), Arc::new(Group::default()));
-        fund.add(&entry(10));
+        fund.add(&entry(10), 16_000);
         assert!(fund.promise(&first, 100).is_some());
-        fund.add(&entry(10));
+        fund.add(&entry(10), 16_000);
         assert!(fund.promise(&second, 100).is_some_and(|group| Arc::ptr_eq(&group, &first)));
         first.finish(Ok(()));
-        fund.add(&entry(10));
+        fund.add(&entry(10), 16_000);
         assert!(fund.promise(&second, 100).is_none(), "the promise is durable now");
     }
 
@@ -229,24 +225,24 @@ mod tests {
     fn a_promise_whose_commit_failed_is_none() {
         let mut fund = fund();
         let first = Arc::new(Group::default());
-        fund.add(&entry(10));
+        fund.add(&entry(10), 16_000);
         fund.promise(&first, 100);
         first.finish(Err("the disk".to_owned()));
-        fund.add(&entry(1));
+        fund.add(&entry(1), 16_000);
         assert!(fund.promise(&Arc::new(Group::default()), 100).is_some());
     }
 
     #[test]
     fn what_was_given_back_for_others_is_not_promised() {
         let mut fund = fund();
-        fund.add(&entry(-500));
+        fund.add(&entry(-500), 16_000);
         assert!(fund.promise(&Arc::new(Group::default()), 100).is_none());
         assert!(fund.settle_down(100));
         let row = fund.write();
         assert_eq!((row.sums.taken(), row.ahead()), (-500, 100));
-        fund.add(&entry(100));
+        fund.add(&entry(100), 16_000);
         assert!(fund.promise(&Arc::new(Group::default()), 100).is_none());
-        fund.add(&entry(1));
+        fund.add(&entry(1), 16_000);
         assert!(fund.promise(&Arc::new(Group::default()), 100).is_some());
         assert_eq!(fund.write().watermark, -399 + 100);
     }

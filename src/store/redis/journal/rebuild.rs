@@ -19,6 +19,8 @@ use crate::store::embedded::witness::{Place, Witness};
 /// What a store that is made again from these files would hold.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plan {
+    /// The id of the ledger that the files belong to; `None` = none of them has seen one.
+    pub ledger: Option<String>,
     /// The files, by replica id.
     pub replicas: BTreeMap<String, Replica>,
     /// Replicas that the files name and whose file was not given. What they took is not in the figures.
@@ -92,6 +94,14 @@ pub fn plan(files: &[PathBuf]) -> Result<Plan, OpenError> {
         if let Some(other) = plan.replicas.get(&file.replica) {
             let (one, two) = (other.file.display(), path.display());
             return Err(OpenError(format!("{one} and {two} are both of replica {}: give one of them", file.replica)));
+        }
+        match (&plan.ledger, file.ledger) {
+            (Some(one), Some(two)) if *one != two => {
+                let path = path.display();
+                return Err(OpenError(format!("{path} belongs to the ledger {two}, and another file to {one}")));
+            }
+            (None, Some(ledger)) => plan.ledger = Some(ledger),
+            (Some(_) | None, _) => {}
         }
         for fund in &file.funds {
             add(&mut plan, &mut totals, fund, file.unclean.is_some());
@@ -198,6 +208,7 @@ fn compare_grants(plan: &mut Plan) {
 /// A file as it was read.
 struct Read {
     replica: String,
+    ledger: Option<String>,
     unclean: Option<&'static str>,
     funds: Vec<FundRow>,
     kept: BTreeMap<AccountId, (u64, Kept)>,
@@ -233,6 +244,7 @@ fn tables(
     load::recount(connection, &funds)?;
     let mut parked = load::parked(connection)?;
     parked.sort_by_key(|parked| (parked.since, parked.hold));
-    let (kept, peers) = (load::kept(connection)?, load::peers(connection)?);
-    Ok(Read { replica: facts.instance, unclean, funds, kept, parked, peers })
+    let (kept, peers, ledger) =
+        (load::kept(connection)?, load::peers(connection)?, load::remembered(connection)?.ledger);
+    Ok(Read { replica: facts.instance, ledger, unclean, funds, kept, parked, peers })
 }
