@@ -43,7 +43,7 @@ impl Ledger {
             ));
         }
         let settings = settings::shared_store(config, shared, pepper_mark);
-        Redis::open(settings, clock).await.map(|redis| Self::Shared(Arc::new(redis))).map_err(|error| error.to_string())
+        Redis::open_and_replay(settings, clock).await.map(Self::Shared).map_err(|error| error.to_string())
     }
 
     fn open_embedded(config: &Config, clock: Clock) -> Result<Self, String> {

@@ -17,8 +17,8 @@ mod settings;
 mod status;
 mod url;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use settings::{Credentials, Password, Settings};
 pub use status::{LedgerState, Replica, Standing, Status};
@@ -26,7 +26,7 @@ pub use url::{Topology, Url};
 
 use books::Places;
 use callers::Callers;
-use journal::Journal;
+use journal::{Journal, Parked};
 use keys::Keys;
 use link::Link;
 use link::visit::Visit;
@@ -56,6 +56,8 @@ pub struct Redis {
     given: Option<Clock>,
     /// The server's clock less ours, in ms, as of the last answer.
     ahead: AtomicI64,
+    /// Ends with the store's being closed.
+    upkeep: Mutex<JoinSet<()>>,
 }
 
 impl std::fmt::Debug for Redis {
@@ -69,6 +71,21 @@ impl Redis {
     ///
     /// # Errors
     /// When it cannot be reached, when what it promises is less than what is asked for, or when the journal cannot be opened.
+    ///
+    /// Settlements that an earlier process left in the journal are carried out as soon as the store answers.
+    pub async fn open_and_replay(settings: Settings, clock: Clock) -> Result<Arc<Self>, OpenError> {
+        let store = Arc::new(Self::open(settings, clock).await?);
+        let replaying = Arc::clone(&store);
+        let mut upkeep = store.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        upkeep.spawn(async move { replaying.replay_what_was_left().await });
+        drop(upkeep);
+        Ok(store)
+    }
+
+    /// The same, without a look at what was left.
+    ///
+    /// # Errors
+    /// As [`open_and_replay`](Self::open_and_replay).
     pub async fn open(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
         let journal = Arc::new(Journal::open(&settings.dir, settings.block_max, clock.clone())?);
         let link = Link::open(&settings, &scripts::ALL, Arc::clone(&journal), clock.clone()).await?;
@@ -85,6 +102,7 @@ impl Redis {
             journal,
             clock,
             ahead: AtomicI64::new(0),
+            upkeep: Mutex::default(),
         })
     }
 
@@ -146,36 +164,34 @@ impl Redis {
         self.link.check().map_err(|error| self.failure(&AccountId::from(""), error))
     }
 
-    /// Carries out the settlements that wait in the journal, oldest first; those that still cannot be stored stay there. Answers how
-    /// many were carried out.
-    pub async fn replay(&self) -> usize {
-        let mut done = 0;
-        for parked in self.journal.parked().into_iter().filter(|parked| !parked.needs_operator) {
-            let (hold, account) = (parked.hold, parked.account);
-            match self.resolve(&account, hold, parked.resolution, parked.origin).await {
-                Ok(_) => done += 1,
+    /// Carries out parked settlements in order; answers those that still cannot be stored. They stay in the journal.
+    async fn replay(&self, parked: Vec<Parked>) -> Vec<Parked> {
+        let mut parked = parked.into_iter();
+        while let Some(next) = parked.next() {
+            let (hold, account) = (next.hold, &next.account);
+            match self.resolve(account, hold, next.resolution, next.origin.clone()).await {
+                Ok(_) => {
+                    tracing::info!(hold = %hold, account = %account, "a settlement that an earlier process left was carried out");
+                }
                 Err(error) => {
                     tracing::warn!(hold = %hold, account = %account, error = %error, "a parked settlement still waits");
-                    break;
+                    return std::iter::once(next).chain(parked).collect();
                 }
             }
         }
-        done
+        Vec::new()
     }
 
-    /// Carries out what waits in the journal as soon as the store answers: see [`replay`](Self::replay). Ends when nothing waits.
-    pub fn replay_when_it_answers(self: &Arc<Self>) -> JoinSet<()> {
-        let mut task = JoinSet::new();
-        let store = Arc::clone(self);
-        task.spawn(async move {
-            while store.journal.parked().iter().any(|parked| !parked.needs_operator) {
-                if store.link.check().is_ok() {
-                    store.replay().await;
-                }
-                tokio::time::sleep(REPLAY_EVERY).await;
+    /// Carries out what an earlier process left in the journal, as soon as the store answers. Ends when nothing is left of it.
+    async fn replay_what_was_left(&self) {
+        let mut left: Vec<Parked> = self.journal.parked();
+        left.retain(|parked| !parked.needs_operator);
+        while !left.is_empty() {
+            if self.link.check().is_ok() {
+                left = self.replay(left).await;
             }
-        });
-        task
+            tokio::time::sleep(REPLAY_EVERY).await;
+        }
     }
 
     /// Stops: what is waiting for the journal is written and made durable.
@@ -183,6 +199,7 @@ impl Redis {
     /// # Errors
     /// When something could not be written.
     pub async fn close(&self) -> Result<(), StoreError> {
+        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         self.journal.close().await
     }
 

@@ -41,6 +41,7 @@ mod ledger;
 mod load;
 mod privacy;
 mod rejections;
+mod replicas;
 mod request_path;
 mod serve;
 mod simulator;
