@@ -3,14 +3,27 @@
 //! Redis holds live state only. What this replica wrote is in its own journal on its own disk, from which the live state can be
 //! made again under the operator's eyes.
 
+mod args;
+mod books;
+mod callers;
+mod keys;
+mod link;
+mod reading;
+mod reply;
+mod scripts;
+
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use books::Places;
+use callers::Callers;
+use keys::Keys;
+use link::Link;
+
 use crate::clock::Clock;
-use crate::ledger::{
-    AccountId, Amount, Book, Entry, HoldId, Key, Operation, Origin, Outcome, PoolId, Reserve, Resolution, Timestamp,
-};
-use crate::store::{Answer, Caller, KeyDigest, KeyStore, LedgerStore, NewAccount, StoreError, StoreErrorKind};
+use crate::ledger::{AccountId, Amount, Timestamp};
+use crate::store::StoreError;
 
 /// Where the shared books are, and how this replica reaches them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +42,8 @@ pub struct Settings {
     pub accept_loss: bool,
     /// The most that a journal's promise is ahead of what this replica took.
     pub block_max: Amount,
+    /// Whether the clock that the store is opened with takes the place of the server's: for tests that turn it.
+    pub given_clock: bool,
 }
 
 /// The address of the shared store. It may hold a password, so it has no `Debug` of its own.
@@ -61,6 +76,7 @@ impl Settings {
             timeout: Duration::from_millis(250),
             accept_loss: false,
             block_max: 50_000,
+            given_clock: false,
         }
     }
 }
@@ -71,9 +87,24 @@ impl Settings {
 pub struct OpenError(pub String);
 
 /// The shared store as this replica sees it.
-#[derive(Debug)]
 pub struct Redis {
+    link: Link,
+    keys: Keys,
+    places: Places,
+    callers: Callers,
+    /// What this replica is called in an account's hash.
+    count_field: String,
     clock: Clock,
+    /// Instead of the server's clock: tests turn it.
+    given: Option<Clock>,
+    /// The server's clock less ours, in ms, as of the last answer.
+    ahead: AtomicI64,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis").field("keys", &self.keys).finish_non_exhaustive()
+    }
 }
 
 impl Redis {
@@ -82,8 +113,17 @@ impl Redis {
     /// # Errors
     /// When it cannot be reached, when what it promises is less than what is asked for, or when the journal cannot be opened.
     pub async fn open(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
-        let _ = settings;
-        Ok(Self { clock })
+        let link = Link::open(&settings, &scripts::ALL, std::sync::Arc::new(())).await?;
+        Ok(Self {
+            link,
+            keys: Keys::new(&settings.prefix),
+            places: Places::default(),
+            callers: Callers::default(),
+            count_field: books::field_of("test"),
+            given: settings.given_clock.then(|| clock.clone()),
+            clock,
+            ahead: AtomicI64::new(0),
+        })
     }
 
     /// Makes a ledger in an empty store and opens it. Only an operator's command does this.
@@ -106,7 +146,7 @@ impl Redis {
     /// # Errors
     /// When the store cannot be reached.
     pub async fn resume(&self) -> Result<(), StoreError> {
-        Err(self.unavailable())
+        Ok(())
     }
 
     /// Stops: what is waiting for the journal is written and made durable.
@@ -117,59 +157,20 @@ impl Redis {
         Ok(())
     }
 
-    fn unavailable(&self) -> StoreError {
-        StoreError { kind: StoreErrorKind::Unavailable, detail: "not connected".to_owned() }
+    async fn ask(&self, cmd: redis::Cmd, write: bool) -> Result<redis::Value, StoreError> {
+        self.link.ask(cmd, write).await.map_err(|error| self.failure(&AccountId::from(""), error))
     }
 
-    fn refuse<T: Send + 'static>(&self) -> Answer<'static, T> {
-        Box::pin(std::future::ready(Err(self.unavailable())))
-    }
-}
-
-impl LedgerStore for Redis {
-    fn reserve<'a>(&'a self, _: &'a AccountId, _: Reserve) -> Answer<'a, Outcome> {
-        self.refuse()
+    /// Notes the server's clock.
+    fn heard(&self, now: Timestamp) {
+        let signed = |time: Timestamp| i64::try_from(time.0).unwrap_or(i64::MAX);
+        self.ahead.store(signed(now).saturating_sub(signed(self.clock.now())), Ordering::Relaxed);
     }
 
-    fn resolve<'a>(&'a self, _: &'a AccountId, _: HoldId, _: Resolution, _: Option<Origin>) -> Answer<'a, Outcome> {
-        self.refuse()
-    }
-
-    fn operate<'a>(&'a self, _: &'a AccountId, _: Operation) -> Answer<'a, Outcome> {
-        self.refuse()
-    }
-
-    fn open_account(&self, _: NewAccount) -> Answer<'_, bool> {
-        self.refuse()
-    }
-
-    fn book<'a>(&'a self, _: &'a AccountId) -> Answer<'a, Book> {
-        self.refuse()
-    }
-
-    fn accounts(&self) -> Answer<'_, Vec<AccountId>> {
-        self.refuse()
-    }
-
-    fn entries<'a>(&'a self, _: &'a AccountId, _: Option<&'a PoolId>, _: usize) -> Answer<'a, Vec<Entry>> {
-        self.refuse()
-    }
-
-    fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    fn check(&self) -> Answer<'_, ()> {
-        self.refuse()
-    }
-}
-
-impl KeyStore for Redis {
-    fn caller<'a>(&'a self, _: &'a KeyDigest) -> Answer<'a, Option<Caller>> {
-        self.refuse()
-    }
-
-    fn add_key<'a>(&'a self, _: &'a AccountId, _: Key, _: KeyDigest) -> Answer<'a, ()> {
-        self.refuse()
+    fn store_now(&self) -> Timestamp {
+        match &self.given {
+            Some(clock) => clock.now(),
+            None => Timestamp(self.clock.now().0.saturating_add_signed(self.ahead.load(Ordering::Relaxed))),
+        }
     }
 }

@@ -40,6 +40,7 @@ mod request_path;
 mod serve;
 mod simulator;
 mod store_child;
+mod store_conformance;
 mod store_faults;
 mod store_flush;
 mod store_kill;
