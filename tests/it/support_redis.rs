@@ -1,6 +1,17 @@
 //! The starters of real Redis servers do what the tests of the shared store rely on.
 
-use crate::support::redis::{Cluster, Sentinels, Server, until};
+use crate::support::redis::{Cluster, EVERYSEC, Sentinels, Server, until};
+
+#[tokio::test]
+async fn a_server_that_is_frozen_keeps_its_connections_and_answers_nothing() {
+    let server =
+        Server::start_guarded(&[EVERYSEC[0], EVERYSEC[1], "requirepass \"a secret\""], &["--pass", "a secret"]);
+    assert!(server.url().starts_with("redis://127.0.0.1:"));
+    server.freeze();
+    assert_eq!(server.cli(&["PING"]), "");
+    server.thaw();
+    assert_eq!(server.cli(&["PING"]), "PONG");
+}
 
 #[tokio::test]
 async fn a_server_survives_what_a_test_does_to_it() {
@@ -25,6 +36,7 @@ async fn a_server_survives_what_a_test_does_to_it() {
 #[tokio::test]
 async fn sentinels_promote_the_replica() {
     let mut trio = Sentinels::start();
+    assert_eq!(trio.url().matches("127.0.0.1").count(), 3);
     let old = trio.primary();
     trio.servers[old].kill();
     let new = trio.wait_for_another(old).await;
@@ -36,6 +48,7 @@ async fn sentinels_promote_the_replica() {
 
 #[tokio::test]
 async fn a_cluster_moves_a_slot_and_promotes_a_replica() {
+    assert_eq!(Cluster::of_masters().url().matches("127.0.0.1").count(), 3);
     let mut cluster = Cluster::start();
     let old = cluster.owner(0, "{a}");
     let to = (old + 1) % 3;

@@ -1,5 +1,11 @@
 //! Real Redis servers on free ports: one alone, a Sentinel trio, a cluster. Each ends with the value that started it.
 
+mod cluster;
+mod sentinels;
+
+pub use cluster::Cluster;
+pub use sentinels::Sentinels;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -87,11 +93,12 @@ impl Server {
             };
             let lines = lines(port);
             let mut text = format!("bind 127.0.0.1\ndir {}\n", server.folder.path().display());
-            for (name, default) in [("port", port.to_string()), ("save", "\"\"".to_owned())] {
-                let given = lines.lines().any(|line| line.split_whitespace().next() == Some(name));
-                if !given && !(name == "save" && program == "redis-sentinel") {
-                    writeln!(text, "{name} {default}").unwrap();
-                }
+            let given = |name| lines.lines().any(|line| line.split_whitespace().next() == Some(name));
+            if !given("port") {
+                writeln!(text, "port {port}").unwrap();
+            }
+            if program == "redis-server" && !given("save") {
+                text.push_str("save \"\"\n");
             }
             std::fs::write(server.conf(), text + &lines + "\n").unwrap();
             if server.spawn() {
@@ -160,7 +167,7 @@ impl Server {
         format!("redis://{}", self.address())
     }
 
-    /// What `redis-cli` answers, without the line end. It asks for at most two seconds, so that a stopped server fails a test.
+    /// What `redis-cli` answers, without the line end. It asks for at most five seconds, so that a stopped server fails a test.
     pub fn cli(&self, words: &[&str]) -> String {
         let output = Command::new("timeout")
             .args(["--kill-after=1", "5", "redis-cli", "-p", &self.port.to_string(), "--no-auth-warning"])
@@ -270,206 +277,5 @@ impl Drop for Server {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-}
-
-/// The name that the sentinels know the primary by.
-pub const SERVICE: &str = "gratis";
-
-/// Three sentinels, a primary (the first of `servers`) and its replicas.
-pub struct Sentinels {
-    pub sentinels: Vec<Server>,
-    pub servers: Vec<Server>,
-}
-
-impl Sentinels {
-    /// A primary with one replica, of class `redis-wait`.
-    pub fn start() -> Self {
-        Self::start_with(1, &WAIT)
-    }
-
-    /// A primary with these replicas; the lines are for each of them.
-    pub fn start_with(replicas: usize, lines: &[&str]) -> Self {
-        let mut own: Vec<&str> = vec!["repl-diskless-sync-delay 0", "repl-ping-replica-period 1"];
-        own.extend(lines);
-        let primary = Server::start(&own);
-        let follow = format!("replicaof 127.0.0.1 {}", primary.port());
-        let mut servers = vec![primary];
-        servers.extend((0..replicas).map(|_| Server::start(&[&own[..], &[&follow]].concat())));
-        for server in &servers[1..] {
-            wait_until("a replica in step", || server.fact("master_link_status").as_deref() == Some("up"));
-        }
-        let port = servers[0].port();
-        let lines = format!(
-            "sentinel monitor {SERVICE} 127.0.0.1 {port} 2\nsentinel down-after-milliseconds {SERVICE} 1000\n\
-             sentinel failover-timeout {SERVICE} 4000\nsentinel parallel-syncs {SERVICE} 1"
-        );
-        let sentinels: Vec<_> = (0..3).map(|_| Server::start_as("redis-sentinel", &|_| lines.clone(), &[])).collect();
-        let started = Self { sentinels, servers };
-        for sentinel in &started.sentinels {
-            let line = format!("status=ok,address=127.0.0.1:{port},slaves={replicas},sentinels=3");
-            wait_until("sentinels that know each other", || sentinel.cli(&["INFO", "sentinel"]).contains(&line));
-        }
-        started
-    }
-
-    /// `redis+sentinel://h1:p,h2:p,h3:p/gratis`.
-    pub fn url(&self) -> String {
-        let hosts: Vec<_> = self.sentinels.iter().map(Server::address).collect();
-        format!("redis+sentinel://{}/{SERVICE}", hosts.join(","))
-    }
-
-    /// Which of `servers` the first sentinel that answers takes for the primary.
-    pub fn primary(&self) -> usize {
-        let said = self.sentinels[0].cli(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]);
-        let port: u16 = said.lines().nth(1).unwrap_or_else(|| panic!("no primary: {said}")).parse().unwrap();
-        self.servers.iter().position(|server| server.port() == port).unwrap()
-    }
-
-    /// Waits until another server than `old` is the primary and says so itself.
-    pub async fn wait_for_another(&self, old: usize) -> usize {
-        until("a failover", || {
-            let now = self.primary();
-            now != old && self.servers[now].fact("role").as_deref() == Some("master")
-        })
-        .await;
-        self.primary()
-    }
-}
-
-/// A cluster: the first servers are the masters, the others their replicas.
-pub struct Cluster {
-    pub servers: Vec<Server>,
-    masters: usize,
-}
-
-impl Cluster {
-    /// Three masters with a replica each, of class `redis-wait`.
-    pub fn start() -> Self {
-        Self::start_with(3, 1, &WAIT)
-    }
-
-    /// Three masters without replicas: what the scripts need, no promise.
-    pub fn of_masters() -> Self {
-        Self::start_with(3, 0, &ALWAYS)
-    }
-
-    /// This many masters with this many replicas each.
-    pub fn start_with(masters: usize, replicas: usize, lines: &[&str]) -> Self {
-        let own = |port: u16| {
-            // The bus has a free port of its own: the default is 10,000 above, which may be taken.
-            format!(
-                "port {port}\ncluster-enabled yes\ncluster-config-file nodes.conf\ncluster-port {}\ncluster-node-timeout 2000\n\
-                 cluster-replica-validity-factor 0\nrepl-diskless-sync-delay 0\nrepl-ping-replica-period 1\n{}",
-                free_port(),
-                lines.join("\n")
-            )
-        };
-        let count = masters * (1 + replicas);
-        let servers: Vec<_> = (0..count).map(|_| Server::start_as("redis-server", &own, &[])).collect();
-        let mut words = vec!["--cluster".to_owned(), "create".to_owned()];
-        words.extend(servers.iter().map(Server::address));
-        words.extend(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"].map(str::to_owned));
-        let mut made = String::new();
-        wait_until("a cluster", || {
-            let output = Command::new("redis-cli").args(&words).stdin(Stdio::null()).output().unwrap();
-            made = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(output.status.success(), "{made}");
-            true
-        });
-        let cluster = Self { servers, masters };
-        for (place, server) in cluster.servers.iter().enumerate() {
-            let said = |text: &str| server.cli(&["CLUSTER", "INFO"]).contains(text);
-            wait_until("a cluster that is well", || {
-                said("cluster_state:ok") && said(&format!("cluster_known_nodes:{count}"))
-            });
-            if place >= masters {
-                wait_until("a replica in step", || server.fact("master_link_status").as_deref() == Some("up"));
-            } else if replicas > 0 {
-                let count = replicas.to_string();
-                wait_until("a master with its replicas", || server.fact("connected_slaves").as_ref() == Some(&count));
-            }
-        }
-        cluster
-    }
-
-    /// `redis+cluster://h1:p,h2:p,...` of the masters.
-    pub fn url(&self) -> String {
-        let hosts: Vec<_> = self.servers[..self.masters].iter().map(Server::address).collect();
-        format!("redis+cluster://{}", hosts.join(","))
-    }
-
-    /// Which server owns the slot of a key, as `asked` sees it.
-    pub fn owner(&self, asked: usize, key: &str) -> usize {
-        let slot: u16 = self.servers[asked].cli(&["CLUSTER", "KEYSLOT", key]).parse().unwrap();
-        self.owner_of_slot(asked, slot)
-    }
-
-    fn owner_of_slot(&self, asked: usize, slot: u16) -> usize {
-        let nodes = self.servers[asked].cli(&["CLUSTER", "NODES"]);
-        let owns = |line: &&str| {
-            let ranges = line.split_whitespace().skip(8).filter(|word| !word.starts_with('['));
-            ranges.into_iter().any(|range| {
-                let (first, last) = range.split_once('-').unwrap_or((range, range));
-                (first.parse().unwrap()..=last.parse().unwrap()).contains(&slot)
-            })
-        };
-        let line = nodes.lines().find(owns).unwrap_or_else(|| panic!("nobody owns slot {slot}: {nodes}"));
-        let address = line.split_whitespace().nth(1).unwrap().split('@').next().unwrap().to_owned();
-        self.servers.iter().position(|server| server.address() == address).unwrap()
-    }
-
-    fn id(&self, server: usize) -> String {
-        self.servers[server].cli(&["CLUSTER", "MYID"])
-    }
-
-    /// The replicas of a master, as it sees them.
-    pub fn replicas_of(&self, master: usize) -> Vec<usize> {
-        let id = self.id(master);
-        let nodes = self.servers[master].cli(&["CLUSTER", "NODES"]);
-        let place = |line: &str| {
-            let mut words = line.split_whitespace();
-            let address = words.nth(1)?.split('@').next()?;
-            (words.nth(1)? == id).then(|| self.servers.iter().position(|server| server.address() == address))?
-        };
-        nodes.lines().filter_map(place).collect()
-    }
-
-    /// Moves the slot of a key with everything in it to another master, as an operator does while the cluster serves.
-    pub fn migrate(&self, key: &str, to: usize) {
-        let slot = self.servers[to].cli(&["CLUSTER", "KEYSLOT", key]);
-        let from = self.owner(to, key);
-        self.begin_migration(&slot, from, to);
-        loop {
-            let keys = self.servers[from].cli(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
-            let keys: Vec<_> = keys.lines().filter(|key| !key.is_empty()).collect();
-            if keys.is_empty() {
-                break;
-            }
-            let port = self.servers[to].port().to_string();
-            let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
-            words.extend(keys);
-            self.servers[from].must(&words);
-        }
-        self.end_migration(&slot, from, to);
-    }
-
-    /// The slot is on its way: what is asked for and no longer there is redirected.
-    pub fn begin_migration(&self, slot: &str, from: usize, to: usize) {
-        self.servers[to].must(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &self.id(from)]);
-        self.servers[from].must(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &self.id(to)]);
-    }
-
-    /// The slot has arrived.
-    pub fn end_migration(&self, slot: &str, from: usize, to: usize) {
-        let id = self.id(to);
-        self.servers[to].must(&["CLUSTER", "SETSLOT", slot, "NODE", &id]);
-        self.servers[from].must(&["CLUSTER", "SETSLOT", slot, "NODE", &id]);
-    }
-
-    /// Waits until another server than `old` owns the key, as `asked` sees it.
-    pub async fn wait_for_another(&self, asked: usize, key: &str, old: usize) -> usize {
-        until("a failover", || self.owner(asked, key) != old).await;
-        self.owner(asked, key)
     }
 }
