@@ -10,7 +10,7 @@ use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Error, ResponseFuture};
 
-use crate::dialect::{Encoding, Finding, Metering, Observer, Reading, Seen, UpstreamSignal};
+use crate::dialect::{Encoding, Finding, Observer, Reading, Seen, UpstreamSignal, Watch};
 use crate::ledger::{Closure, Operation, Resolution, Usage};
 
 use super::admission::Admission;
@@ -26,7 +26,7 @@ pub(super) struct Call {
     pub(super) parts: Arc<ProxyParts>,
     pub(super) shared: Arc<Shared>,
     pub(super) upstream: Arc<Upstream>,
-    pub(super) metering: Metering,
+    pub(super) watch: Watch,
     pub(super) strip_usage: bool,
     pub(super) admission: Option<Admission>,
     pub(super) record: Record,
@@ -44,7 +44,7 @@ impl Call {
         let encoding = Encoding::of(text(CONTENT_ENCODING));
         self.record.status = status.as_u16();
         let strip = self.strip_usage && status.is_success();
-        Meter { observer: Observer::new(self.metering, text(CONTENT_TYPE), encoding, strip), status, call: self }
+        Meter { observer: Observer::new(self.watch, text(CONTENT_TYPE), encoding, strip), status, call: self }
     }
 
     /// The call did not come to a reply.

@@ -21,8 +21,8 @@ pub(super) async fn free(
     record: &mut Record,
 ) -> Result<Response<ReplyBody>, Rejection> {
     let upstream = &shared.upstreams.default;
-    let to_upstream = headers::to_upstream(&head.headers, upstream.authorization(), false);
-    let sent = upstream.send(head.method.clone(), &route.upstream_path, to_upstream, Bytes::new());
+    let to_upstream = headers::to_upstream(&head.headers, upstream.authorization(), route.dialect, false);
+    let sent = upstream.send(head.method.clone(), route.base, &route.upstream_path, to_upstream, Bytes::new());
     let Ok(waiting) = sent else { return Err(Rejection::Upstream(UpstreamTrouble::Unreachable)) };
     let answer = tokio::time::timeout(upstream.head_timeout(), waiting).await;
     let response = match answer {

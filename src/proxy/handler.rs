@@ -13,8 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Model;
 use crate::clock::Clock;
-use crate::dialect::{Dialect, DialectError, Facts, Metering, Route, RouteMatch, route};
-use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules, Unit};
+use crate::dialect::{Api, DialectError, ErrorShape, Facts, Metering, Route, RouteMatch, Watch, route};
+use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules};
 use crate::store::{Caller, Pepper, Store, StoreErrorKind};
 use crate::telemetry::Metrics;
 
@@ -91,21 +91,29 @@ impl Proxy {
         let shared = self.shared.load_full();
         let id = HoldId(uuid::Uuid::now_v7().as_u128());
         let mut record = Record::new(id, &self.parts.metrics, shared.settings.log_requests);
+        // An error of ours has the shape of the path's family, also where the path does not exist.
+        let shape = ErrorShape::of(request.uri().path(), request.headers());
         match self.prepare(request, &shared, &mut record).await {
             Ok(Prepared::Free(head, route)) => match forward::free(&shared, &route, &head, &mut record).await {
                 Ok(response) => response,
-                Err(rejection) => self.reject(&rejection, id, Some(record)),
+                Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
             },
             Ok(Prepared::Metered(ready)) => match send::send(&self.parts, shared, *ready, record).await {
                 Ok(response) => response,
-                Err((rejection, record)) => self.reject(&rejection, id, record),
+                Err((rejection, record)) => self.reject(&rejection, shape, id, record),
             },
-            Err(rejection) => self.reject(&rejection, id, Some(record)),
+            Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
         }
     }
 
-    fn reject(&self, rejection: &Rejection, id: HoldId, record: Option<Record>) -> Response<ReplyBody> {
-        let mut response = rejection.response(Dialect::OpenAi, &headers::request_id(id));
+    fn reject(
+        &self,
+        rejection: &Rejection,
+        shape: ErrorShape,
+        id: HoldId,
+        record: Option<Record>,
+    ) -> Response<ReplyBody> {
+        let mut response = rejection.response(shape, &headers::request_id(id));
         headers::add_request_id(response.headers_mut(), id);
         self.parts.metrics.rejection(rejection.code());
         if let Some(mut record) = record {
@@ -154,11 +162,14 @@ impl Proxy {
         record.key = Some(caller.key.id.clone());
         match route.metering {
             Metering::Free => Ok(Prepared::Free(Box::new(head), route)),
-            Metering::Chat => {
+            Metering::Call(api) => {
                 let settings = &shared.settings;
                 let body = body::read(&head.headers, body, settings.max_body, settings.body_timeout).await?;
                 record.body_left = false;
-                self.metered(shared, route, caller, head.headers, body, record).await
+                self.metered(shared, (route, api), caller, head.headers, body, record).await
+            }
+            Metering::Creates(_) | Metering::Owned(_) | Metering::Task | Metering::NotCovered(_) => {
+                Err(Rejection::NotMetered)
             }
         }
     }
@@ -166,15 +177,16 @@ impl Proxy {
     async fn metered(
         &self,
         shared: &Arc<Shared>,
-        route: Route,
+        (route, api): (Route, Api),
         caller: Caller,
         client: HeaderMap,
         body: Bytes,
         record: &mut Record,
     ) -> Result<Prepared, Rejection> {
-        let facts = Facts::read(&body).map_err(Rejection::InvalidRequest)?;
-        // What is counted in another unit than tokens cannot be metered by a chat's usage.
-        let model = shared.catalogue.model(&facts.model).filter(|model| model.unit == Unit::Tokens);
+        let mut facts = Facts::read(api, &body).map_err(Rejection::InvalidRequest)?;
+        facts.heed(&client);
+        // A model whose unit no reply to such a call counts cannot be metered by it.
+        let model = shared.catalogue.model(&facts.model).filter(|model| api.counts(model.unit));
         let model = model.ok_or_else(|| Rejection::ModelNotFound(shown(&facts.model)))?;
         record.model = Some(model.code.clone());
         record.stream = facts.stream;
@@ -190,15 +202,17 @@ impl Proxy {
         record.metrics.admitted.inc();
         record.held = admission.admitted.input.saturating_add(admission.admitted.output);
         let bounded = admission.admitted.mode == BillingMode::FreeQuotaOnly && overrun == Overrun::Never;
-        let strip_usage = facts.stream && !facts.usage_asked;
+        let strip_usage = facts.adds_usage();
         let clamp = call_bound.clamp(&admission.admitted, bounded, strip_usage);
         let lowered = call_bound.lowered(&facts, &clamp);
         let body = facts.splice(&body, &clamp);
         let told = headers::told(&admission, model, &clamp, lowered);
         Ok(Prepared::Metered(Box::new(Ready {
+            watch: Watch { api, unit: model.unit },
             route,
             client,
             stream: facts.stream,
+            task: facts.task,
             strip_usage,
             body,
             told,
@@ -226,21 +240,25 @@ impl Proxy {
         let quota = &shared.settings.quota;
         let site = shared.sites.get(&*caller.site);
         let overrun = quota.overrun.or(site.map(|site| site.overrun)).unwrap_or_default();
-        let max_call = if facts.stream { quota.max_call_stream } else { quota.max_call_plain };
+        let (lease, max_call) = match (facts.task, facts.stream) {
+            (true, _) => (TASK, TASK),
+            (false, true) => (quota.lease, quota.max_call_stream),
+            (false, false) => (quota.lease, quota.max_call_plain),
+        };
         let reserve = Reserve {
             hold,
             key: caller.key.id.clone(),
             model: model.code.clone(),
             pool: model.pool.clone(),
             ask: call_bound.ask,
-            lease_ms: ms(quota.lease),
+            lease_ms: ms(lease),
             max_call_ms: ms(max_call),
             caller_now: self.parts.clock.now(),
             rules: ReserveRules {
                 overrun,
                 switch_default_on: site.is_none_or(|site| site.switch_default_on),
                 priced: !model.prices.is_empty(),
-                bounded: model.bounds.is_some(),
+                bounded: call_bound.sound,
                 covered: facts.surcharges.is_empty(),
             },
         };
@@ -254,6 +272,9 @@ impl Proxy {
     }
 }
 
+/// How long a task's hold lives, and how long the task may take: its record is kept for 24 hours (W 2.2, LEDGER 2).
+const TASK: Duration = Duration::from_secs(86_400);
+
 fn bounds_of(facts: &Facts, model: &Model, shared: &Shared) -> Result<CallBound, Rejection> {
     if let Some(bounds) = model.bounds.as_ref().filter(|bounds| facts.choices > bounds.max_n) {
         return Err(Rejection::InvalidRequest(DialectError {
@@ -262,7 +283,7 @@ fn bounds_of(facts: &Facts, model: &Model, shared: &Shared) -> Result<CallBound,
             param: Some("n".to_owned()),
         }));
     }
-    Ok(bound::bound(facts, model.bounds.as_ref(), &shared.settings.quota))
+    Ok(bound::bound(facts, model, &shared.settings.quota))
 }
 
 fn ms(time: Duration) -> u64 {

@@ -3,7 +3,7 @@
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::dialect::{Dialect, DialectError, ErrorEnvelope, render_error};
+use crate::dialect::{DialectError, ErrorEnvelope, ErrorShape, render_error};
 use crate::ledger::Refusal;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -34,6 +34,10 @@ pub enum Rejection {
     BodyBroken,
     /// The model is not in the catalogue, or the key may not ask for it.
     ModelNotFound(String),
+    /// No such thing, or one of another account (F-AUT-4).
+    NotOwned,
+    /// The upstream's reply to a call that costs nothing is larger than is kept, or no reply.
+    ReplyUnreadable,
     /// The ledger said no.
     Refused(Refusal),
     /// Free quota only, and these parameters are billed beside the quota.
@@ -115,11 +119,12 @@ impl Rejection {
 
     /// The response in the dialect's shape. `request_id` is a UUID.
     #[must_use]
-    pub fn response(&self, dialect: Dialect, request_id: &str) -> Response<ReplyBody> {
+    pub fn response(&self, errors: ErrorShape, request_id: &str) -> Response<ReplyBody> {
         let shape = self.shape();
         let body = render_error(
-            dialect,
+            errors,
             &ErrorEnvelope {
+                status: shape.status.as_u16(),
                 code: shape.code,
                 kind: shape.kind,
                 message: &shape.message,
@@ -128,10 +133,10 @@ impl Rejection {
                 request_id,
             },
         );
-        let mut response = Response::new(ReplyBody::whole(body));
+        let mut response = Response::new(ReplyBody::whole(body.bytes));
         *response.status_mut() = shape.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(body.content_type));
         headers.insert(ERROR_SOURCE, HeaderValue::from_static("gratis"));
         match shape.retry {
             Retry::Never => {
@@ -195,6 +200,16 @@ impl Rejection {
                     format!("The model `{model}` does not exist or you do not have access to it."),
                 )
             },
+            Self::NotOwned => Shape::gateway(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "There is no such thing, or it was not made with this account's keys.",
+            ),
+            Self::ReplyUnreadable => Shape::gateway(
+                StatusCode::BAD_GATEWAY,
+                "gratis_upstream_broken",
+                "The reply of the model endpoint cannot be read.",
+            ),
             Self::Refused(refusal) => refused(*refusal),
             Self::NotCovered(parameters) => Shape {
                 param: parameters.first().cloned(),

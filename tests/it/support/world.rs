@@ -111,7 +111,20 @@ pub fn model(code: &str, window: u64, max_output: u64) -> Model {
         bounds_source: "test".into(),
         currency: "USD".into(),
         max_units: None,
+        heeds_duration: false,
     }
+}
+
+/// A model that is counted in another unit than tokens.
+pub fn model_of(code: &str, unit: Unit, max_units: u64) -> Model {
+    let kind = match unit {
+        Unit::Tokens => ModelType::Text,
+        Unit::Images => ModelType::Image,
+        Unit::Seconds => ModelType::Video,
+        Unit::Characters => ModelType::Tts,
+        Unit::Voices => ModelType::Voice,
+    };
+    Model { kind, unit, bounds: None, max_units: Some(max_units), heeds_duration: true, ..model(code, 0, 0) }
 }
 
 /// A model that thinks unless it is told not to, and whose thinking a budget bounds.
@@ -289,7 +302,7 @@ async fn fill(store: &MemoryStore, plan: &Plan, pepper: &Pepper, now: Timestamp)
         let grant = Operation::AddGrant {
             pool: pool.as_str().into(),
             side: Side::Both,
-            unit: Unit::Tokens,
+            unit: plan.models.iter().find(|model| model.pool.as_str() == pool).map_or(Unit::Tokens, |model| model.unit),
             amount: amount + spent,
             spent: 0,
             start: Timestamp(0),
