@@ -23,15 +23,15 @@ mod sse;
 mod table;
 mod task;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ledger::Unit;
 
 pub use api::Api;
 pub use encoding::Encoding;
+pub use envelope::{ErrorBody, ErrorEnvelope, ErrorShape, render_error};
 pub use error::{DialectError, UpstreamError, UpstreamSignal};
 pub use facts::{Facts, InputBound, Reference, ThinkingAsk, UnitsAsk};
-pub use envelope::{ErrorBody, ErrorEnvelope, ErrorShape, render_error};
 pub use finding::{Finding, Flags, Reading, UsageDetails};
 pub use observer::{Observer, Seen};
 pub use route::{Route, RouteMatch, RouteRow, coverage, family, route};
@@ -104,7 +104,7 @@ impl Serialize for Metering {
 }
 
 /// A thing that is kept at the provider and belongs to the account that made it through Gratis.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A task (W 1.6).

@@ -21,6 +21,7 @@ mod rejection;
 mod send;
 mod settings;
 mod settlement;
+mod tasks;
 mod upstream;
 
 pub use handler::Proxy;

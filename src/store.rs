@@ -4,8 +4,10 @@
 
 pub mod embedded;
 pub mod keys;
+mod resources;
 
 pub use keys::Pepper;
+pub use resources::{Resource, ResourceStore, TaskHold};
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -122,6 +124,6 @@ pub trait KeyStore: Send + Sync {
     fn add_key<'a>(&'a self, account: &'a AccountId, key: Key, digest: KeyDigest) -> Answer<'a, ()>;
 }
 
-/// Both, as the rest of the program holds it.
-pub trait Store: LedgerStore + KeyStore {}
-impl<T: LedgerStore + KeyStore> Store for T {}
+/// All of them, as the rest of the program holds it.
+pub trait Store: LedgerStore + KeyStore + ResourceStore {}
+impl<T: LedgerStore + KeyStore + ResourceStore> Store for T {}

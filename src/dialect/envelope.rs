@@ -128,8 +128,7 @@ fn openai<'a>(envelope: &ErrorEnvelope<'a>) -> OpenAiBody<'a> {
 /// The one event of a refused stream: no space behind the colons, or an SDK does not see it (W 1.3, 5).
 fn native_event(envelope: &ErrorEnvelope<'_>) -> Bytes {
     let code = native_code(envelope.code);
-    let event =
-        NativeEvent { request_id: envelope.request_id, code, r#type: code, message: envelope.message };
+    let event = NativeEvent { request_id: envelope.request_id, code, r#type: code, message: envelope.message };
     let mut bytes = format!("id:1\nevent:error\n:HTTP_STATUS/{}\ndata:", envelope.status).into_bytes();
     bytes.extend(json(&event));
     bytes.extend_from_slice(b"\n\n");
@@ -140,7 +139,8 @@ fn native_event(envelope: &ErrorEnvelope<'_>) -> Bytes {
 /// misses it (W 1.4).
 fn anthropic(envelope: &ErrorEnvelope<'_>) -> Bytes {
     let billing = envelope.kind == envelope.code;
-    let message = if billing { format!("{}: {}", envelope.code, envelope.message) } else { envelope.message.to_owned() };
+    let message =
+        if billing { format!("{}: {}", envelope.code, envelope.message) } else { envelope.message.to_owned() };
     let error = AnthropicError { r#type: anthropic_type(envelope.status), message: &message, code: envelope.code };
     json(&AnthropicBody { r#type: "error", error, request_id: envelope.request_id }).into()
 }

@@ -8,7 +8,7 @@ const MAX_VALUE: usize = 64 * 1024;
 
 /// The longest key that is looked at. Keys are compared as they are written: a service that escapes the letters of its
 /// own member names is not known, and what is missed is presumed, never forgotten.
-const MAX_KEY: usize = 12;
+const MAX_KEY: usize = 16;
 
 /// A member whose value matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -293,6 +293,7 @@ impl JsonScan {
             b"usage" => Field::Usage,
             b"error" => Field::Error,
             b"id" => Field::Id,
+            b"voice" | b"voice_id" | b"vocabulary_id" if inside => Field::Id,
             b"task_id" if inside => Field::TaskId,
             b"task_status" if inside => Field::TaskStatus,
             name if !inside && !self.wrapper.is_empty() && name == self.wrapper.as_bytes() => Field::Wrapper,

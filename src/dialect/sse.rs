@@ -17,8 +17,8 @@ use smallvec::SmallVec;
 use self::line::{Head, Step};
 use self::plain::plain_event;
 use super::finding::{FrameKind, Tally};
-use super::{Api, Seen, Watch};
 use super::json_scan::{Choices, JsonScan, Progress};
+use super::{Api, Seen, Watch};
 
 /// The longest event that may be taken out, and the most that is held back, in bytes.
 const MAX_HELD: usize = 64 * 1024;

@@ -57,8 +57,7 @@ const fn task(method: &'static str, path: &'static str, upstream: &'static str, 
     RouteRow { method, metering, source: "W 1.6, 2.2", upstream, ..native(path, Api::Image, operation) }
 }
 
-const RESPONSES: RouteRow =
-    openai("/compatible-mode/v1/responses", Api::Responses, "responses.create", "/responses");
+const RESPONSES: RouteRow = openai("/compatible-mode/v1/responses", Api::Responses, "responses.create", "/responses");
 
 /// Where the responses were before they moved (W 2.2).
 const OLD_RESPONSES: &str = "/api/v2/apps/protocols/compatible-mode/v1/responses";
@@ -89,10 +88,30 @@ pub(super) const TABLE: &[RouteRow] = &[
     beside("GET", "/compatible-mode/v1/files/{id}/content", Metering::Owned(Kind::File), "files.content"),
     beside("POST", "/compatible-mode/v1/conversations", Metering::Creates(Kind::Conversation), "conversations.create"),
     beside("GET", "/compatible-mode/v1/conversations/{id}", Metering::Owned(Kind::Conversation), "conversations.get"),
-    beside("POST", "/compatible-mode/v1/conversations/{id}", Metering::Owned(Kind::Conversation), "conversations.update"),
-    beside("DELETE", "/compatible-mode/v1/conversations/{id}", Metering::Owned(Kind::Conversation), "conversations.delete"),
-    beside("GET", "/compatible-mode/v1/conversations/{id}/items", Metering::Owned(Kind::Conversation), "conversations.items"),
-    beside("POST", "/compatible-mode/v1/conversations/{id}/items", Metering::Owned(Kind::Conversation), "conversations.add"),
+    beside(
+        "POST",
+        "/compatible-mode/v1/conversations/{id}",
+        Metering::Owned(Kind::Conversation),
+        "conversations.update",
+    ),
+    beside(
+        "DELETE",
+        "/compatible-mode/v1/conversations/{id}",
+        Metering::Owned(Kind::Conversation),
+        "conversations.delete",
+    ),
+    beside(
+        "GET",
+        "/compatible-mode/v1/conversations/{id}/items",
+        Metering::Owned(Kind::Conversation),
+        "conversations.items",
+    ),
+    beside(
+        "POST",
+        "/compatible-mode/v1/conversations/{id}/items",
+        Metering::Owned(Kind::Conversation),
+        "conversations.add",
+    ),
     beside("POST", "/compatible-mode/v1/batches", Metering::NotCovered(Kind::Batch), "batches.create"),
     beside("GET", "/compatible-mode/v1/batches/{id}", Metering::Owned(Kind::Batch), "batches.get"),
     beside("POST", "/compatible-mode/v1/batches/{id}/cancel", Metering::Owned(Kind::Batch), "batches.cancel"),

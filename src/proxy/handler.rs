@@ -9,13 +9,14 @@ use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Body;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Model;
 use crate::clock::Clock;
-use crate::dialect::{Api, DialectError, ErrorShape, Facts, Metering, Route, RouteMatch, Watch, route};
-use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules};
-use crate::store::{Caller, Pepper, Store, StoreErrorKind};
+use crate::dialect::{Api, DialectError, ErrorShape, Facts, Kind, Metering, Route, RouteMatch, Watch, route};
+use crate::ledger::{Ask, BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules, Resolution};
+use crate::store::{Caller, Pepper, Resource, Store, StoreErrorKind};
 use crate::telemetry::Metrics;
 
 use super::admission::{Admission, Gate, Patience};
@@ -24,6 +25,7 @@ use super::body;
 use super::bound::{self, CallBound};
 use super::breaker::Paused;
 use super::drain::Drainer;
+use super::forward::{self, Beside, Then};
 use super::metered_body::ReplyBody;
 use super::record::Record;
 use super::rejection::{Rejection, UpstreamTrouble};
@@ -31,7 +33,7 @@ use super::send::{self, Ready};
 use super::settings::Shared;
 use super::settlement::SettlementQueue;
 use super::upstream::Upstream;
-use super::{forward, headers};
+use super::{headers, tasks};
 
 /// What every request needs and a reload does not replace.
 pub(super) struct ProxyParts {
@@ -43,24 +45,33 @@ pub(super) struct ProxyParts {
     gate: Gate,
 }
 
+impl ProxyParts {
+    /// The way to settle what is resolved outside of its call.
+    pub(super) fn queue(&self) -> &Arc<SettlementQueue> {
+        self.gate.queue()
+    }
+}
+
 /// The request path.
 #[derive(Clone)]
 pub struct Proxy {
     parts: Arc<ProxyParts>,
     shared: Arc<ArcSwap<Shared>>,
+    /// With the last clone tasks are no longer watched.
+    _watching: Arc<DropGuard>,
 }
 
 /// A request that may go upstream.
 enum Prepared {
     /// It costs nothing.
-    Free(Box<Parts>, Route),
+    Beside(Box<Beside>),
     /// It is admitted.
     Metered(Box<Ready>),
 }
 
 impl Proxy {
     /// Puts the request path together. `settlements` is how many calls can be between admission and settlement at once.
-    /// The future is the settlement worker: it ends when the last clone is gone and everything is settled.
+    /// The future is the settlement worker and the watch over tasks: it ends when the last clone is gone and everything is settled.
     pub fn new(
         shared: Arc<ArcSwap<Shared>>,
         store: Arc<dyn Store>,
@@ -73,8 +84,14 @@ impl Proxy {
         let gate = Gate::new(Arc::clone(&store), queue);
         let drains = shared.load().settings.quota.drain_streams;
         let drainer = Drainer::new(drains, Arc::clone(&metrics));
-        let parts = ProxyParts { store, clock, metrics, drainer, pepper, gate };
-        (Self { parts: Arc::new(parts), shared }, worker)
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let parts = Arc::new(ProxyParts { store, clock, metrics, drainer, pepper, gate });
+        let watch = tasks::watch(Arc::downgrade(&parts), Arc::clone(&shared), until);
+        let both = async move {
+            tokio::join!(worker, watch);
+        };
+        (Self { parts, shared, _watching: Arc::new(stop.drop_guard()) }, both)
     }
 
     /// Work that outlives its request: to be waited for at shutdown.
@@ -94,7 +111,7 @@ impl Proxy {
         // An error of ours has the shape of the path's family, also where the path does not exist.
         let shape = ErrorShape::of(request.uri().path(), request.headers());
         match self.prepare(request, &shared, &mut record).await {
-            Ok(Prepared::Free(head, route)) => match forward::free(&shared, &route, &head, &mut record).await {
+            Ok(Prepared::Beside(beside)) => match forward::send(&self.parts, *beside, &mut record).await {
                 Ok(response) => response,
                 Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
             },
@@ -154,24 +171,91 @@ impl Proxy {
             Err(Rejection::Store(error))
                 if error.kind == StoreErrorKind::NotInitialised && route.metering == Metering::Free =>
             {
-                return Ok(Prepared::Free(Box::new(head), route));
+                return Ok(beside(head, route, Bytes::new(), &shared.upstreams.default, Then::Pass));
             }
             caller => caller?,
         };
         record.account = Some(caller.account.clone());
         record.key = Some(caller.key.id.clone());
+        let mut read = async |head: &Parts, body| {
+            let settings = &shared.settings;
+            let body = body::read(&head.headers, body, settings.max_body, settings.body_timeout).await?;
+            record.body_left = false;
+            Ok::<_, Rejection>(body)
+        };
         match route.metering {
-            Metering::Free => Ok(Prepared::Free(Box::new(head), route)),
+            Metering::Free => Ok(beside(head, route, Bytes::new(), &shared.upstreams.default, Then::Pass)),
             Metering::Call(api) => {
-                let settings = &shared.settings;
-                let body = body::read(&head.headers, body, settings.max_body, settings.body_timeout).await?;
-                record.body_left = false;
+                let body = read(&head, body).await?;
                 self.metered(shared, (route, api), caller, head.headers, body, record).await
             }
-            Metering::Creates(_) | Metering::Owned(_) | Metering::Task | Metering::NotCovered(_) => {
-                Err(Rejection::NotMetered)
+            Metering::Creates(kind) => {
+                let body = read(&head, body).await?;
+                Ok(beside(head, route, body, &shared.upstreams.default, Then::Remember(kind, caller.account)))
+            }
+            Metering::Owned(kind) => {
+                let thing = forward::owned(&*self.parts.store, &caller.account, kind, &route.id).await?;
+                let body = read(&head, body).await?;
+                Ok(beside(head, route, body, upstream_of(shared, &thing), Then::Pass))
+            }
+            Metering::Task => {
+                let task = forward::owned(&*self.parts.store, &caller.account, Kind::Task, &route.id).await?;
+                Ok(beside(head, route, Bytes::new(), upstream_of(shared, &task), Then::Settle(Box::new(task))))
+            }
+            Metering::NotCovered(kind) => {
+                self.check_not_covered(shared, &caller, kind, record.id).await?;
+                let body = read(&head, body).await?;
+                let made = Then::Remember(kind, caller.account.clone());
+                if kind == Kind::Batch {
+                    let file = input_file(&body).ok_or(Rejection::NotOwned)?;
+                    forward::owned(&*self.parts.store, &caller.account, Kind::File, &file).await?;
+                    return Ok(beside(head, route, body, &shared.upstreams.default, made));
+                }
+                Ok(beside(head, route, body, &shared.upstreams.default, Then::Pass))
             }
         }
+    }
+
+    /// Whether calls may be made that no quota covers and nobody can bound: only where no pool is in free quota only. The ledger
+    /// says what it says of every call, by a hold of nothing.
+    async fn check_not_covered(
+        &self,
+        shared: &Shared,
+        caller: &Caller,
+        kind: Kind,
+        hold: HoldId,
+    ) -> Result<(), Rejection> {
+        let site = shared.sites.get(&*caller.site);
+        let default_on = site.is_none_or(|site| site.switch_default_on);
+        let book = self.parts.store.book(&caller.account).await.map_err(Rejection::Store)?;
+        let free_only = |pool| book.mode(pool, default_on) == BillingMode::FreeQuotaOnly;
+        if free_only(None) || book.pools.values().any(|pool| free_only(Some(pool))) {
+            return Err(Rejection::KindNotCovered(kind));
+        }
+        let quota = &shared.settings.quota;
+        let name = if kind == Kind::Batch { "batch" } else { "app" };
+        let reserve = Reserve {
+            hold,
+            key: caller.key.id.clone(),
+            model: name.into(),
+            pool: name.into(),
+            ask: Ask::default(),
+            lease_ms: ms(quota.lease),
+            max_call_ms: ms(quota.max_call_plain),
+            caller_now: self.parts.clock.now(),
+            rules: ReserveRules {
+                overrun: Overrun::Never,
+                switch_default_on: default_on,
+                priced: true,
+                bounded: false,
+                covered: false,
+            },
+        };
+        let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
+        let admission = self.parts.gate.admit(&caller.account, reserve, patience).await?;
+        // What it will cost is billed by the provider and not known here.
+        drop(admission.resolve(Resolution::Release));
+        Ok(())
     }
 
     async fn metered(
@@ -191,6 +275,9 @@ impl Proxy {
         record.model = Some(model.code.clone());
         record.stream = facts.stream;
         record.metrics = Arc::clone(self.parts.metrics.model(&facts.model));
+        for thing in &facts.references {
+            forward::owned(&*self.parts.store, &caller.account, thing.kind, &thing.id).await?;
+        }
         let call_bound = bounds_of(&facts, model, shared)?;
         let upstream = Arc::clone(shared.upstreams.of(&model.code));
         self.check_upstream(&upstream, shared.settings.quota.breaker_pause)?;
@@ -241,7 +328,7 @@ impl Proxy {
         let site = shared.sites.get(&*caller.site);
         let overrun = quota.overrun.or(site.map(|site| site.overrun)).unwrap_or_default();
         let (lease, max_call) = match (facts.task, facts.stream) {
-            (true, _) => (TASK, TASK),
+            (true, _) => (tasks::LIFE, tasks::LIFE),
             (false, true) => (quota.lease, quota.max_call_stream),
             (false, false) => (quota.lease, quota.max_call_plain),
         };
@@ -272,8 +359,26 @@ impl Proxy {
     }
 }
 
-/// How long a task's hold lives, and how long the task may take: its record is kept for 24 hours (W 2.2, LEDGER 2).
-const TASK: Duration = Duration::from_secs(86_400);
+fn beside(head: Parts, route: Route, body: Bytes, upstream: &Arc<Upstream>, then: Then) -> Prepared {
+    Prepared::Beside(Box::new(Beside { head, route, body, upstream: Arc::clone(upstream), then }))
+}
+
+/// Where a thing is kept: a task at its model's upstream, everything else at the default one.
+fn upstream_of<'s>(shared: &'s Shared, thing: &Resource) -> &'s Arc<Upstream> {
+    match &thing.task {
+        Some(hold) => shared.upstreams.of(&hold.origin.model),
+        None => &shared.upstreams.default,
+    }
+}
+
+/// The file with a batch's requests; a body that names it twice names none.
+fn input_file(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Batch {
+        input_file_id: String,
+    }
+    serde_json::from_slice::<Batch>(body).ok().map(|batch| batch.input_file_id)
+}
 
 fn bounds_of(facts: &Facts, model: &Model, shared: &Shared) -> Result<CallBound, Rejection> {
     if let Some(bounds) = model.bounds.as_ref().filter(|bounds| facts.choices > bounds.max_n) {

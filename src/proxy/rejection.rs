@@ -3,7 +3,7 @@
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::dialect::{DialectError, ErrorEnvelope, ErrorShape, render_error};
+use crate::dialect::{DialectError, ErrorEnvelope, ErrorShape, Kind, render_error};
 use crate::ledger::Refusal;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -42,6 +42,8 @@ pub enum Rejection {
     Refused(Refusal),
     /// Free quota only, and these parameters are billed beside the quota.
     NotCovered(Vec<String>),
+    /// Free quota only, and calls of this kind are never covered by it.
+    KindNotCovered(Kind),
     /// The store could not answer.
     Store(StoreError),
     /// Too many calls are waiting to be settled.
@@ -192,14 +194,7 @@ impl Rejection {
             Self::BodyBroken => {
                 Shape::gateway(StatusCode::BAD_REQUEST, "invalid_request_error", "The request body broke off.")
             }
-            Self::ModelNotFound(model) => Shape {
-                param: None,
-                ..Shape::gateway(
-                    StatusCode::NOT_FOUND,
-                    "model_not_found",
-                    format!("The model `{model}` does not exist or you do not have access to it."),
-                )
-            },
+            Self::ModelNotFound(model) => model_not_found(model),
             Self::NotOwned => Shape::gateway(
                 StatusCode::NOT_FOUND,
                 "not_found",
@@ -211,18 +206,8 @@ impl Rejection {
                 "The reply of the model endpoint cannot be read.",
             ),
             Self::Refused(refusal) => refused(*refusal),
-            Self::NotCovered(parameters) => Shape {
-                param: parameters.first().cloned(),
-                ..Shape::service(
-                    StatusCode::FORBIDDEN,
-                    FREE_TIER_ONLY,
-                    format!(
-                        "The free quota does not cover what is billed for: {}. Leave it out, or disable the \"use \
-                         free tier only\" mode.",
-                        parameters.join(", ")
-                    ),
-                )
-            },
+            Self::NotCovered(parameters) => not_covered(parameters),
+            Self::KindNotCovered(kind) => kind_not_covered(*kind),
             Self::Store(error) => store(error.kind),
             Self::Overloaded => unavailable("gratis_overloaded", "Too many calls are in progress.", 1),
             Self::ShuttingDown => unavailable("gratis_shutting_down", "This instance is going down.", 1),
@@ -266,6 +251,28 @@ impl UpstreamTrouble {
             ),
         }
     }
+}
+
+fn model_not_found(model: &str) -> Shape {
+    Shape::gateway(
+        StatusCode::NOT_FOUND,
+        "model_not_found",
+        format!("The model `{model}` does not exist or you do not have access to it."),
+    )
+}
+
+fn not_covered(parameters: &[String]) -> Shape {
+    let message = format!(
+        "The free quota does not cover what is billed for: {}. Leave it out, or disable the \"use free tier only\" mode.",
+        parameters.join(", ")
+    );
+    Shape { param: parameters.first().cloned(), ..Shape::service(StatusCode::FORBIDDEN, FREE_TIER_ONLY, message) }
+}
+
+fn kind_not_covered(kind: Kind) -> Shape {
+    let what = if kind == Kind::Batch { "Batch calls" } else { "Apps" };
+    let message = format!("{what} are not covered by the free quota and free quota only mode is on.");
+    Shape::service(StatusCode::FORBIDDEN, FREE_TIER_ONLY, message)
 }
 
 fn unavailable(code: &'static str, message: &str, seconds: u32) -> Shape {

@@ -65,7 +65,8 @@ impl Upstream {
             return Err(format!("{place}.base_url must not carry a credential"));
         }
         let chat = format!("{base}/chat/completions").parse().map_err(|e| format!("{place}.base_url: {e}"))?;
-        let root = ["/compatible-mode/v1", "/v1"].iter().find_map(|end| base.strip_suffix(end)).unwrap_or(&base).to_owned();
+        let root =
+            ["/compatible-mode/v1", "/v1"].iter().find_map(|end| base.strip_suffix(end)).unwrap_or(&base).to_owned();
         let host = HeaderValue::from_str(authority.as_str()).map_err(|e| format!("{place}.base_url: {e}"))?;
         let mut http = HttpConnector::new();
         http.set_nodelay(true);

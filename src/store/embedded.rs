@@ -25,6 +25,7 @@
 mod absent;
 mod account;
 mod books;
+mod desk;
 mod error;
 mod filesystem;
 mod flush;
@@ -36,6 +37,7 @@ mod queue;
 mod reader;
 mod recount;
 mod recover;
+mod resources;
 mod rows;
 mod salvage;
 mod schema;
@@ -63,6 +65,7 @@ use keys::KeyRing;
 use pen::Pen;
 use queue::{Group, Queue};
 use reader::Reader;
+use resources::Shelf;
 
 use crate::clock::Clock;
 use crate::ledger::{AccountId, Amount, GrantId, PoolId};
@@ -174,6 +177,7 @@ impl Inner {
 pub struct Embedded {
     inner: Arc<Inner>,
     reader: Reader,
+    shelf: Shelf,
     writer: Mutex<Option<JoinHandle<()>>>,
     opening: Opening,
 }
@@ -207,6 +211,7 @@ impl Embedded {
     fn start(settings: Settings, clock: Clock, file: PathBuf, witness: witness::Witness) -> Result<Self, OpenError> {
         let ready = opening::open(&settings, &file, witness, clock.now())?;
         let reader = Reader::start(&file)?;
+        let shelf = Shelf::open(file.parent().unwrap_or(&settings.dir))?;
         let next = ready.books.iter().map(|live| live.number).max().unwrap_or(0) + 1;
         let accounts = ready
             .books
@@ -244,7 +249,7 @@ impl Embedded {
             .name("ledger-write".to_owned())
             .spawn(move || writer::run(theirs))
             .map_err(OpenError::io("start a thread for", &file))?;
-        Ok(Self { inner, reader, writer: Mutex::new(Some(thread)), opening: ready.opening })
+        Ok(Self { inner, reader, shelf, writer: Mutex::new(Some(thread)), opening: ready.opening })
     }
 
     /// What was found and done at the start.

@@ -104,7 +104,9 @@ fn unit(vector: &Value) -> Unit {
 
 fn headers(values: &Value) -> http::HeaderMap {
     let pairs = values.as_object().into_iter().flatten();
-    pairs.map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.as_str().unwrap().parse().unwrap())).collect()
+    pairs
+        .map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.as_str().unwrap().parse().unwrap()))
+        .collect()
 }
 
 /// Checks what is read of the request and what is sent on; gives whether the usage chunk is taken out.

@@ -44,7 +44,8 @@ fn json_counts_six_times() {
     assert_eq!((message.json, message.has_tools), (6 * calls.len() as u64, false));
     let tools = r#"[{"type":"function","function":{"name":"f"}}]"#;
     let facts =
-        Facts::read(Api::Chat, with(&format!(r#""tools": {tools},"tool_choice":"auto","wholly_new":[1]"#)).as_bytes()).unwrap();
+        Facts::read(Api::Chat, with(&format!(r#""tools": {tools},"tool_choice":"auto","wholly_new":[1]"#)).as_bytes())
+            .unwrap();
     assert_eq!(facts.input.json, 6 * (tools.len() + r#""auto""#.len() + "[1]".len()) as u64);
     assert!(facts.input.has_tools);
     assert!(!Facts::read(Api::Chat, with(r#""tools":[]"#).as_bytes()).unwrap().input.has_tools);

@@ -1,7 +1,8 @@
 //! Routes, encodings and error envelopes.
 
 use gratis::dialect::{
-    Api, Dialect, Encoding, ErrorEnvelope, ErrorShape, Metering, RouteMatch, UpstreamSignal, coverage, render_error, route,
+    Api, Dialect, Encoding, ErrorEnvelope, ErrorShape, Metering, RouteMatch, UpstreamSignal, coverage, render_error,
+    route,
 };
 use http::Method;
 
@@ -31,7 +32,8 @@ fn what_is_in_the_table_is_found() {
     }
     assert_eq!(coverage().len(), 49);
     assert!(coverage().iter().all(|row| row.source.starts_with("W ")));
-    let metered: Vec<_> = coverage().iter().filter(|row| row.metering == Metering::Call(Api::Chat)).map(|r| r.path).collect();
+    let metered: Vec<_> =
+        coverage().iter().filter(|row| row.metering == Metering::Call(Api::Chat)).map(|r| r.path).collect();
     assert_eq!(metered, ["/compatible-mode/v1/chat/completions", "/v1/chat/completions"]);
 }
 

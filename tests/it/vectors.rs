@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use gratis::ledger::{AccountState, Book, HoldState, Overrun, Timestamp, Unit};
+use gratis::store::ResourceStore;
 use serde_json::{Value, json};
 
 use crate::support::vectors::{bytes_of, contains, keys, of_protocols};
@@ -64,12 +65,33 @@ async fn play(name: &str, vector: &Value) {
     if !vector["upstream"].is_null() {
         world.behave(echo(&vector["upstream"])).await;
     }
+    for task in vector["state"]["tasks"].as_array().into_iter().flatten() {
+        world
+            .open_task(
+                task["task_id"].as_str().unwrap(),
+                task["model"].as_str().unwrap(),
+                task["reserved"].as_u64().unwrap(),
+            )
+            .await;
+    }
     let before = world.received().await;
     let reply = call(&world, vector).await;
+    if let Some(reserved) = expected["reserve"][0].as_object() {
+        check_task(name, expected, reserved, &world).await;
+        assert_eq!(world.received().await - before, 1, "{name}: calls upstream");
+        check_client(name, vector, &reply);
+        return;
+    }
     world.quiet().await;
+    for _ in 0..expected["repeat"]["times"].as_u64().unwrap_or(0) {
+        let settled = world.book().await.pools;
+        call(&world, vector).await;
+        assert_eq!(world.book().await.pools, settled, "{name}: a repeat charges nothing");
+    }
     let called = world.received().await - before;
+    let repeats = expected["repeat"]["times"].as_u64().unwrap_or(0);
     let upstream_called = expected.get("upstream_called").map_or(!vector["upstream"].is_null(), |v| v == &json!(true));
-    assert_eq!(called, u64::from(upstream_called), "{name}: calls upstream");
+    assert_eq!(called, u64::from(upstream_called) + repeats, "{name}: calls upstream");
     check_client(name, vector, &reply);
     if let Some(wanted) = expected["upstream_request"].get("body_json_contains") {
         let sent: Value = serde_json::from_str(world.last_request().await["body"].as_str().unwrap()).unwrap();
@@ -90,15 +112,17 @@ fn plan(vector: &Value) -> Plan {
         .into_iter()
         .map(|code| match code {
             "qwen3.8-max" => thinking_model(code, 1_000_000, 131_072, 262_144),
-            code if unit == Unit::Tokens => model(code, 1_000_000, 32_768),
+            code if unit == Unit::Tokens => model(code, 262_144, 32_768),
             code => model_of(code, unit, 100),
         })
         .collect();
+    let tasks = state["tasks"].as_array().into_iter().flatten();
+    let in_tasks: u64 = tasks.map(|task| task["reserved"].as_u64().unwrap()).sum();
     let mut plan = Plan::new(models[0].clone(), 0);
     plan.models = models;
     plan.grants = pools
         .iter()
-        .map(|pool| (pool["pool"].as_str().unwrap().to_owned(), pool["remaining"].as_u64().unwrap()))
+        .map(|pool| (pool["pool"].as_str().unwrap().to_owned(), pool["remaining"].as_u64().unwrap() + in_tasks))
         .collect();
     plan.free_quota_only = state["free_quota_only"] == json!(true);
     plan.quota.overrun = (state["overrun"] == json!("last-call")).then_some(Overrun::LastCall);
@@ -108,6 +132,20 @@ fn plan(vector: &Value) -> Plan {
         other => panic!("account state {other}"),
     };
     plan
+}
+
+/// A call that goes on as a task leaves its hold open and is remembered with it.
+async fn check_task(name: &str, expected: &Value, reserved: &serde_json::Map<String, Value>, world: &World) {
+    let book = world.book().await;
+    let balance = book.pools[reserved["pool"].as_str().unwrap()].grants[0].balance;
+    assert_eq!(json!(balance.held), reserved["amount"], "{name}: held");
+    assert_eq!((balance.spent, balance.presumed), (0, 0), "{name}");
+    let open = world.store.open_tasks(9).await.unwrap();
+    assert_eq!(open.len(), 1, "{name}");
+    assert_eq!(open[0].id, expected["remember_task"]["task_id"].as_str().unwrap(), "{name}");
+    let hold = open[0].task.as_ref().unwrap();
+    assert_eq!(hold.origin.model.as_str(), expected["remember_task"]["model"].as_str().unwrap(), "{name}");
+    assert!(book.holds.contains_key(&hold.hold), "{name}");
 }
 
 fn echo(upstream: &Value) -> Value {

@@ -405,7 +405,8 @@ impl<'de> Reader<'de> {
 
     /// What is done with a voice.
     fn action(&mut self, name: &str, raw: &RawValue) -> Result<(), DialectError> {
-        let action: String = serde_json::from_str(raw.get()).map_err(|_| DialectError::parameter(name, "must be text"))?;
+        let action: String =
+            serde_json::from_str(raw.get()).map_err(|_| DialectError::parameter(name, "must be text"))?;
         if action.starts_with("list") {
             let must = "must be about one thing: a list would show what other accounts made";
             return Err(DialectError::parameter(name, must));

@@ -263,7 +263,8 @@ impl Facts {
             self.units.spoken = self.units.spoken.saturating_add(if marked { spoken } else { all });
         }
         for part in text.split(FILE_SCHEME).skip(1) {
-            let end = part.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))).unwrap_or(part.len());
+            let end =
+                part.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))).unwrap_or(part.len());
             self.refer(Kind::File, part.get(..end).unwrap_or_default().to_owned());
             self.unbound("a file");
         }

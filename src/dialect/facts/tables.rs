@@ -42,9 +42,7 @@ const NATIVE: Grammar = Grammar {
 pub(super) const fn grammar(api: Api) -> Grammar {
     match api {
         Api::Chat => CHAT,
-        Api::Completions => {
-            Grammar { root: COMPLETIONS_ROOT, required: &[("prompt", "must be one text")], ..CHAT }
-        }
+        Api::Completions => Grammar { root: COMPLETIONS_ROOT, required: &[("prompt", "must be one text")], ..CHAT },
         Api::Responses => Grammar {
             root: RESPONSES_ROOT,
             required: &[("input", "must be text or a list of items")],

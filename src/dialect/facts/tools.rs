@@ -7,8 +7,8 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::MAX_TOOL_DEPTH;
-use crate::dialect::Api;
 use super::skim::{Skim, Text};
+use crate::dialect::Api;
 
 /// What a list of tools is made of.
 #[derive(Clone, Copy, Default)]

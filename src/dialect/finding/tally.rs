@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::{Finding, Flags, Reading, UsageDetails, usage};
 use crate::dialect::error::UpstreamError;
-use crate::dialect::{Api, Dialect, Watch};
 use crate::dialect::json_scan::{Captured, Choices, JsonScan, Progress};
+use crate::dialect::{Api, Dialect, Watch};
 use crate::ledger::Usage;
 
 /// What the frames said so far.
@@ -67,7 +67,8 @@ impl Tally {
             return FrameKind::Other;
         }
         let chat = matches!(self.watch.api, Api::Chat | Api::Completions);
-        let chunk = chat && scan.choices == Choices::Empty && scan.usage.value().is_some_and(|raw| raw.starts_with(b"{"));
+        let chunk =
+            chat && scan.choices == Choices::Empty && scan.usage.value().is_some_and(|raw| raw.starts_with(b"{"));
         let ends = text(&scan.kind).is_some_and(|kind| self.watch.api.ends_with(&kind));
         if let Some(raw) = scan.usage.value() {
             self.usage(raw, chunk);
@@ -108,7 +109,7 @@ impl Tally {
             let over = text(&scan.task_status).is_some_and(|status| matches!(&*status, "FAILED" | "CANCELED"));
             self.task = id(&scan.task_id).filter(|_| !over).or_else(|| self.task.take());
         }
-        if self.watch.api == Api::Responses {
+        if matches!(self.watch.api, Api::Responses | Api::Voice) {
             self.made = id(&scan.id).or_else(|| self.made.take());
         }
     }

@@ -8,16 +8,17 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use gratis::catalogue::{Bounds, Catalogue, Confidence, Model, ModelType, Price, Site, Thinking};
 use gratis::clock::Clock;
+use gratis::dialect::Kind;
 use gratis::ledger::{
-    AccountId, AccountState, Balance, Book, HoldState, Key, KeyId, KeyState, Operation, Outcome, Overrun, Side,
-    SwitchOff, Timestamp, Unit,
+    AccountId, AccountState, Ask, Balance, Book, HoldId, HoldState, Key, KeyId, KeyState, Operation, Origin, Outcome,
+    Overrun, Reserve, ReserveRules, Side, SwitchOff, Timestamp, Unit,
 };
 use gratis::proxy::{
     ClampPolicy, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams, service,
 };
 use gratis::server::{Limits, listen};
 use gratis::simulator::{self, SimModel};
-use gratis::store::{KeyStore, LedgerStore, NewAccount, Pepper};
+use gratis::store::{KeyStore, LedgerStore, NewAccount, Pepper, Resource, ResourceStore, TaskHold};
 use gratis::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -79,6 +80,7 @@ pub fn quota() -> QuotaSettings {
         drain_time: Duration::from_secs(120),
         presumed_breaker: 0,
         breaker_pause: Duration::from_secs(5),
+        task_poll: Duration::from_secs(30),
     }
 }
 
@@ -223,6 +225,37 @@ impl World {
 
     pub async fn balance(&self, pool: &str) -> Balance {
         self.book().await.pools.get(pool).map(|pool| pool.grants[0].balance).unwrap()
+    }
+
+    /// A task in progress of the test's account, with a hold of so many units.
+    pub async fn open_task(&self, id: &str, model: &str, reserved: u64) {
+        let hold = HoldId(uuid::Uuid::now_v7().as_u128());
+        let key = KeyId::from("key-1");
+        let reserve = Reserve {
+            hold,
+            key: key.clone(),
+            model: model.into(),
+            pool: model.into(),
+            ask: Ask { input: reserved, ..Ask::default() },
+            lease_ms: 86_400_000,
+            max_call_ms: 86_400_000,
+            caller_now: self.clock.now(),
+            rules: ReserveRules {
+                overrun: Overrun::Never,
+                switch_default_on: true,
+                priced: true,
+                bounded: true,
+                covered: true,
+            },
+        };
+        let outcome = self.store.reserve(&self.account, reserve).await.unwrap();
+        assert!(matches!(outcome, Outcome::Admitted(_)), "{outcome:?}");
+        let unit = if model.starts_with("wan2.6-t2v") { Unit::Seconds } else { Unit::Images };
+        let origin = Origin { key, model: model.into(), pool: model.into() };
+        let task = Some(TaskHold { open: true, hold, origin, unit });
+        let account = self.account.clone();
+        let made = Resource { kind: Kind::Task, id: id.into(), account, created: self.clock.now(), task };
+        self.store.remember(made).await.unwrap();
     }
 
     /// Waits until no hold is open.
