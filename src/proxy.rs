@@ -16,6 +16,7 @@ mod handler;
 mod headers;
 mod layers;
 mod metered_body;
+mod not_covered;
 mod record;
 mod rejection;
 mod send;

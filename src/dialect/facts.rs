@@ -8,6 +8,7 @@ mod bound;
 mod content;
 mod message;
 mod names;
+mod parameter;
 mod skim;
 mod splice_spans;
 mod stream_options;

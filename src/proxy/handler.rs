@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::catalogue::Model;
 use crate::clock::Clock;
 use crate::dialect::{Api, DialectError, ErrorShape, Facts, Kind, Metering, Route, RouteMatch, Watch, route};
-use crate::ledger::{Ask, BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules, Resolution};
+use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules};
 use crate::store::{Caller, Pepper, Resource, Store, StoreErrorKind};
 use crate::telemetry::Metrics;
 
@@ -33,7 +33,7 @@ use super::send::{self, Ready};
 use super::settings::Shared;
 use super::settlement::SettlementQueue;
 use super::upstream::Upstream;
-use super::{headers, tasks};
+use super::{headers, not_covered, tasks};
 
 /// What every request needs and a reload does not replace.
 pub(super) struct ProxyParts {
@@ -42,7 +42,7 @@ pub(super) struct ProxyParts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) drainer: Drainer,
     pepper: Arc<Pepper>,
-    gate: Gate,
+    pub(super) gate: Gate,
 }
 
 impl ProxyParts {
@@ -55,7 +55,7 @@ impl ProxyParts {
 /// The request path.
 #[derive(Clone)]
 pub struct Proxy {
-    parts: Arc<ProxyParts>,
+    pub(super) parts: Arc<ProxyParts>,
     shared: Arc<ArcSwap<Shared>>,
     /// With the last clone tasks are no longer watched.
     _watching: Arc<DropGuard>,
@@ -207,55 +207,13 @@ impl Proxy {
                 let body = read(&head, body).await?;
                 let made = Then::Remember(kind, caller.account.clone());
                 if kind == Kind::Batch {
-                    let file = input_file(&body).ok_or(Rejection::NotOwned)?;
+                    let file = not_covered::input_file(&body).ok_or(Rejection::NotOwned)?;
                     forward::owned(&*self.parts.store, &caller.account, Kind::File, &file).await?;
                     return Ok(beside(head, route, body, &shared.upstreams.default, made));
                 }
                 Ok(beside(head, route, body, &shared.upstreams.default, Then::Pass))
             }
         }
-    }
-
-    /// Whether calls may be made that no quota covers and nobody can bound: only where no pool is in free quota only. The ledger
-    /// says what it says of every call, by a hold of nothing.
-    async fn check_not_covered(
-        &self,
-        shared: &Shared,
-        caller: &Caller,
-        kind: Kind,
-        hold: HoldId,
-    ) -> Result<(), Rejection> {
-        let site = shared.sites.get(&*caller.site);
-        let default_on = site.is_none_or(|site| site.switch_default_on);
-        let book = self.parts.store.book(&caller.account).await.map_err(Rejection::Store)?;
-        let free_only = |pool| book.mode(pool, default_on) == BillingMode::FreeQuotaOnly;
-        if free_only(None) || book.pools.values().any(|pool| free_only(Some(pool))) {
-            return Err(Rejection::KindNotCovered(kind));
-        }
-        let quota = &shared.settings.quota;
-        let name = if kind == Kind::Batch { "batch" } else { "app" };
-        let reserve = Reserve {
-            hold,
-            key: caller.key.id.clone(),
-            model: name.into(),
-            pool: name.into(),
-            ask: Ask::default(),
-            lease_ms: ms(quota.lease),
-            max_call_ms: ms(quota.max_call_plain),
-            caller_now: self.parts.clock.now(),
-            rules: ReserveRules {
-                overrun: Overrun::Never,
-                switch_default_on: default_on,
-                priced: true,
-                bounded: false,
-                covered: false,
-            },
-        };
-        let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
-        let admission = self.parts.gate.admit(&caller.account, reserve, patience).await?;
-        // What it will cost is billed by the provider and not known here.
-        drop(admission.resolve(Resolution::Release));
-        Ok(())
     }
 
     async fn metered(
@@ -371,15 +329,6 @@ fn upstream_of<'s>(shared: &'s Shared, thing: &Resource) -> &'s Arc<Upstream> {
     }
 }
 
-/// The file with a batch's requests; a body that names it twice names none.
-fn input_file(body: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Batch {
-        input_file_id: String,
-    }
-    serde_json::from_slice::<Batch>(body).ok().map(|batch| batch.input_file_id)
-}
-
 fn bounds_of(facts: &Facts, model: &Model, shared: &Shared) -> Result<CallBound, Rejection> {
     if let Some(bounds) = model.bounds.as_ref().filter(|bounds| facts.choices > bounds.max_n) {
         return Err(Rejection::InvalidRequest(DialectError {
@@ -391,7 +340,7 @@ fn bounds_of(facts: &Facts, model: &Model, shared: &Shared) -> Result<CallBound,
     Ok(bound::bound(facts, model, &shared.settings.quota))
 }
 
-fn ms(time: Duration) -> u64 {
+pub(super) fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
