@@ -34,6 +34,7 @@ mod dialects_stream;
 mod ends;
 mod ledger;
 mod load;
+mod mixed;
 mod privacy;
 mod rejections;
 mod request_path;

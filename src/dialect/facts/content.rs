@@ -109,8 +109,14 @@ impl<'f> Part<'f> {
     fn member<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "type" => match &*map.next_value_seed(Text)? {
-                "text" | "refusal" | "input_text" | "output_text" | "summary_text" | "reasoning_text" | "tool_use"
-                | "tool_result" | "thinking" | "redacted_thinking" => self.known_type = true,
+                "text" | "refusal" | "input_text" | "output_text" | "summary_text" | "reasoning_text" => {
+                    self.known_type = true;
+                }
+                // What a template writes around these is bounded as JSON, like what is in them.
+                kind @ ("tool_use" | "tool_result" | "thinking" | "redacted_thinking") => {
+                    self.known_type = true;
+                    self.facts.count_member(key, kind);
+                }
                 "image_url" | "image" | "input_image" => (self.known_type, self.image_type) = (true, true),
                 _ => self.other_type = true,
             },
@@ -140,6 +146,7 @@ impl<'f> Part<'f> {
                 self.other_type |= names_media(name);
                 self.facts.units.video |= names_moving(name);
                 self.facts.units.recordings += u64::from(name == "audio");
+                self.facts.count_member(name, "");
                 self.facts.count_json(map.next_value()?)?;
             }
         }
@@ -268,6 +275,12 @@ impl Facts {
             self.refer(Kind::File, part.get(..end).unwrap_or_default().to_owned());
             self.unbound("a file");
         }
+    }
+
+    /// Counts the name of a member, with the punctuation around it, and a plain text in it.
+    fn count_member(&mut self, name: &str, value: &str) {
+        let punctuation = bound::json(r#""":"",{}"#);
+        self.input.json = self.input.json.saturating_add(bound::json(name) + bound::json(value) + punctuation);
     }
 
     pub(super) fn count_json<E: de::Error>(&mut self, raw: &RawValue) -> Result<(), E> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gratis::catalogue::{Bounds, Catalogue, Confidence, Model, ModelType, Price, Site, Thinking};
+use gratis::catalogue::{Catalogue, Model, Site, Thinking};
 use gratis::clock::Clock;
 use gratis::dialect::Kind;
 use gratis::ledger::{
@@ -17,12 +17,13 @@ use gratis::proxy::{
     ClampPolicy, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams, service,
 };
 use gratis::server::{Limits, listen};
-use gratis::simulator::{self, SimModel};
+use gratis::simulator::{self, SimModel, SimUnit};
 use gratis::store::{KeyStore, LedgerStore, NewAccount, Pepper, Resource, ResourceStore, TaskHold};
 use gratis::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::MemoryStore;
+pub use super::models::{model, model_of, thinking_model};
 
 pub const KEY: &str = "sk-test-0001";
 
@@ -82,62 +83,6 @@ pub fn quota() -> QuotaSettings {
         breaker_pause: Duration::from_secs(5),
         task_poll: Duration::from_secs(30),
     }
-}
-
-/// A model that does not think, with bounds and a price.
-pub fn model(code: &str, window: u64, max_output: u64) -> Model {
-    Model {
-        code: code.into(),
-        pool: code.into(),
-        kind: ModelType::Text,
-        unit: Unit::Tokens,
-        free_quota: None,
-        validity_days: 90,
-        bounds: Some(Bounds {
-            window,
-            max_input: window,
-            max_output,
-            max_thinking: 0,
-            thinking: Thinking::Never,
-            thinking_budget: false,
-            per_image_max: Some(16_384),
-            max_n: 4,
-            template_base: 512,
-            template_message: 16,
-            template_tools: 512,
-        }),
-        prices: vec![Price { input_up_to: None, rates: vec![("in".into(), "1".into()), ("out".into(), "4".into())] }],
-        confidence: Confidence::Ok,
-        bounds_confidence: Confidence::Ok,
-        source: "test".into(),
-        bounds_source: "test".into(),
-        currency: "USD".into(),
-        max_units: None,
-        heeds_duration: false,
-    }
-}
-
-/// A model that is counted in another unit than tokens.
-pub fn model_of(code: &str, unit: Unit, max_units: u64) -> Model {
-    let kind = match unit {
-        Unit::Tokens => ModelType::Text,
-        Unit::Images => ModelType::Image,
-        Unit::Seconds => ModelType::Video,
-        Unit::Characters => ModelType::Tts,
-        Unit::Voices => ModelType::Voice,
-    };
-    Model { kind, unit, bounds: None, max_units: Some(max_units), heeds_duration: true, ..model(code, 0, 0) }
-}
-
-/// A model that thinks unless it is told not to, and whose thinking a budget bounds.
-pub fn thinking_model(code: &str, window: u64, max_output: u64, max_thinking: u64) -> Model {
-    let mut model = model(code, window, max_output);
-    if let Some(bounds) = &mut model.bounds {
-        bounds.max_thinking = max_thinking;
-        bounds.thinking = Thinking::On;
-        bounds.thinking_budget = true;
-    }
-    model
 }
 
 pub struct World {
@@ -307,6 +252,14 @@ impl World {
 
 fn sim_model(model: &Model) -> SimModel {
     let mut sim = SimModel::new(model.code.as_str());
+    sim.unit = match model.unit {
+        Unit::Tokens => SimUnit::Tokens,
+        Unit::Images => SimUnit::Images,
+        Unit::Seconds => SimUnit::Seconds,
+        Unit::Characters => SimUnit::Characters,
+        Unit::Voices => SimUnit::Voices,
+    };
+    sim.max_units = model.max_units.unwrap_or(1);
     if let Some(bounds) = &model.bounds {
         sim.window = bounds.window;
         sim.max_output = bounds.max_output;
