@@ -38,6 +38,7 @@ mod mixed;
 mod privacy;
 mod rejections;
 mod request_path;
+mod route_fuzz;
 mod serve;
 mod simulator;
 mod store_child;

@@ -21,6 +21,8 @@ pub struct MemoryStore {
     pub down: AtomicBool,
     /// Calls of each verb, for tests that count them.
     pub reserves: AtomicU64,
+    /// How many of them were admitted.
+    pub admitted: AtomicU64,
     pub resolves: AtomicU64,
     /// Resolutions answer only after the next yield, as a store on the network does.
     pub slow_resolve: AtomicBool,
@@ -41,6 +43,7 @@ impl MemoryStore {
             inner: Mutex::default(),
             down: AtomicBool::new(false),
             reserves: AtomicU64::new(0),
+            admitted: AtomicU64::new(0),
             resolves: AtomicU64::new(0),
             slow_resolve: AtomicBool::new(false),
         }
@@ -75,7 +78,11 @@ fn unknown(account: &AccountId) -> StoreError {
 impl LedgerStore for MemoryStore {
     fn reserve<'a>(&'a self, account: &'a AccountId, reserve: Reserve) -> Answer<'a, Outcome> {
         self.reserves.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async move { self.apply(account, Command::Reserve(reserve)) })
+        Box::pin(async move {
+            let outcome = self.apply(account, Command::Reserve(reserve))?;
+            self.admitted.fetch_add(u64::from(matches!(outcome, Outcome::Admitted(_))), Ordering::SeqCst);
+            Ok(outcome)
+        })
     }
 
     fn resolve<'a>(
