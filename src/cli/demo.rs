@@ -13,7 +13,7 @@ use crate::catalogue::{Catalogue, Model, Thinking};
 use crate::clock::Clock;
 use crate::config::{self, Env, Loaded};
 use crate::ledger::{Side, Timestamp, Unit};
-use crate::simulator::{self, SimModel};
+use crate::simulator::{self, SimModel, SimUnit};
 use crate::store::Pepper;
 use crate::store::embedded::Embedded;
 use crate::store::keys::new_token;
@@ -46,8 +46,8 @@ pub(super) struct Args {
     /// Where the simulator listens.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     simulator_listen: SocketAddr,
-    /// Grant this instead, `qwen-max=20000`; can be repeated. The model must have a sound bound.
-    #[arg(long, value_name = "MODEL=TOKENS", value_parser = grant)]
+    /// Grant this instead, `qwen-max=20000`, in the model's unit; can be repeated. The model must have a sound bound.
+    #[arg(long, value_name = "MODEL=AMOUNT", value_parser = grant)]
     grant: Vec<(String, u64)>,
     /// The simulator charges the most that each call can cost.
     #[arg(long)]
@@ -64,8 +64,8 @@ pub(super) struct Args {
 }
 
 fn grant(text: &str) -> Result<(String, u64), String> {
-    let (model, amount) = text.split_once('=').ok_or("write MODEL=TOKENS, for example qwen-max=20000")?;
-    let amount = amount.replace([',', '_'], "").parse().map_err(|_| format!("{amount:?} is not a number of tokens"))?;
+    let (model, amount) = text.split_once('=').ok_or("write MODEL=AMOUNT, for example qwen-max=20000")?;
+    let amount = amount.replace([',', '_'], "").parse().map_err(|_| format!("{amount:?} is not an amount"))?;
     Ok((model.to_owned(), amount))
 }
 
@@ -160,8 +160,8 @@ type Chosen = (Arc<Model>, u64);
 
 fn chosen(catalogue: &Catalogue, granted: &[(String, u64)]) -> Result<Vec<Chosen>, Failure> {
     let models = granted.iter().map(|(code, amount)| match catalogue.model(code) {
-        Some(model) if model.bounds.is_some() && model.unit == Unit::Tokens => Ok((Arc::clone(model), *amount)),
-        Some(_) => Err(Failure::Usage(format!("--grant {code}: no sound bound in tokens is known of this model"))),
+        Some(model) if model.is_bounded() => Ok((Arc::clone(model), *amount)),
+        Some(_) => Err(Failure::Usage(format!("--grant {code}: no sound bound is known of this model"))),
         None => Err(Failure::Usage(format!("--grant {code}: the catalogue has no such model"))),
     });
     models.collect()
@@ -192,6 +192,14 @@ fn simulator_settings(args: &Args, models: &[Chosen]) -> simulator::Settings {
             sim.thinks_by_default = matches!(bounds.thinking, Thinking::On | Thinking::Always);
             sim.per_media_max = bounds.per_image_max.unwrap_or(bounds.window);
         }
+        sim.unit = match model.unit {
+            Unit::Tokens => SimUnit::Tokens,
+            Unit::Images => SimUnit::Images,
+            Unit::Seconds => SimUnit::Seconds,
+            Unit::Characters => SimUnit::Characters,
+            Unit::Voices => SimUnit::Voices,
+        };
+        sim.max_units = model.max_units.unwrap_or(1);
         sim
     });
     simulator::Settings {
@@ -200,6 +208,16 @@ fn simulator_settings(args: &Args, models: &[Chosen]) -> simulator::Settings {
         worst: args.worst,
         chunk_delay: Duration::from_millis(args.chunk_delay),
         ..simulator::Settings::default()
+    }
+}
+
+const fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Tokens => "tokens",
+        Unit::Images => "images",
+        Unit::Seconds => "seconds",
+        Unit::Characters => "characters",
+        Unit::Voices => "voices",
     }
 }
 
@@ -251,7 +269,7 @@ impl Shown<'_> {
         out.line(format!("  simulator  {simulator}   (its own ledger: {simulator}/ledger)\n"))?;
         out.line("Free quota, and nothing beyond it:")?;
         for (model, granted) in self.models {
-            out.line(format!("  {:<14} {granted:>9} tokens", model.code.as_str()))?;
+            out.line(format!("  {:<14} {granted:>9} {}", model.code.as_str(), unit(model.unit)))?;
         }
         out.text(&format!(
             r#"
