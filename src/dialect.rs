@@ -15,6 +15,7 @@ mod envelope;
 mod error;
 mod facts;
 mod finding;
+mod finish;
 mod json_scan;
 mod observer;
 mod route;

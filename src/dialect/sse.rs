@@ -18,7 +18,7 @@ use self::line::{Head, Step};
 use self::plain::plain_event;
 use super::finding::{FrameKind, Tally};
 use super::json_scan::{Choices, JsonScan, Progress};
-use super::{Api, Seen, Watch};
+use super::{Api, Dialect, Seen, Watch};
 
 /// The longest event that may be taken out, and the most that is held back, in bytes.
 const MAX_HELD: usize = 64 * 1024;
@@ -56,6 +56,8 @@ pub(super) struct Sse {
     strip: bool,
     /// The events are those of a chat, so that most of them need not be read.
     chat: bool,
+    /// The events are those of the DashScope dialect, whose last one is known by what it says alone.
+    native: bool,
     scan: JsonScan,
     line: Line,
     /// The last byte was a carriage return: a line feed right behind it belongs to the same line end.
@@ -78,11 +80,13 @@ pub(super) struct Sse {
 
 impl Sse {
     pub(super) fn new(watch: Watch, strip: bool) -> Self {
-        let tally = Tally::new(watch);
+        let mut tally = Tally::new(watch);
+        tally.streams();
         Self {
             scan: tally.scan(),
             tally,
             chat: watch.api == Api::Chat,
+            native: watch.api.dialect() == Dialect::DashScope,
             strip,
             line: Line::Head(Head::default()),
             cr: false,
@@ -220,6 +224,9 @@ impl Sse {
     /// Reads a part of the event's data.
     fn payload(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
+            if self.native {
+                self.tally.finish.feed(bytes);
+            }
             self.data = true;
             self.scan.feed(bytes);
         }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::{Finding, Flags, Reading, UsageDetails, usage};
 use crate::dialect::error::UpstreamError;
+use crate::dialect::finish::Finish;
 use crate::dialect::json_scan::{Captured, Choices, JsonScan, Progress};
 use crate::dialect::{Api, Dialect, Watch};
 use crate::ledger::Usage;
@@ -26,6 +27,10 @@ pub(in crate::dialect) struct Tally {
     clean: bool,
     task: Option<String>,
     made: Option<String>,
+    /// The frames are events of a stream, which may end too early.
+    stream: bool,
+    /// Whether the DashScope dialect said that the reply is finished.
+    pub(in crate::dialect) finish: Finish,
 }
 
 /// What a frame turned out to be.
@@ -53,6 +58,23 @@ const MAX_ID: usize = 128;
 impl Tally {
     pub(in crate::dialect) fn new(watch: Watch) -> Self {
         Self { watch, ..Self::default() }
+    }
+
+    /// The frames are events of a stream.
+    pub(in crate::dialect) fn streams(&mut self) {
+        self.stream = true;
+    }
+
+    /// Whether the usage so far is that of a whole reply. A stream that shows usage before its end has to say that it ended: one
+    /// that was cut off may still end in the proper way of its connection.
+    fn is_whole(&self) -> bool {
+        let ended = match self.watch.api.dialect() {
+            _ if !self.stream => self.marked || self.clean,
+            Dialect::OpenAi if self.watch.api != Api::Responses => self.marked || self.clean,
+            Dialect::OpenAi | Dialect::Anthropic => self.marked,
+            Dialect::DashScope => self.finish.seen && (self.marked || self.clean),
+        };
+        self.last || (ended && self.error.is_none())
     }
 
     /// A scanner for the objects of this call's replies.
@@ -140,7 +162,7 @@ impl Tally {
     /// The encoding could not be read: how much of it came out before that is chance, so nothing of it counts.
     pub(in crate::dialect) fn undecodable(&mut self) {
         let flags = Flags { undecodable: true, ..Flags::default() };
-        *self = Self { watch: self.watch, other: true, flags, ..Self::default() };
+        *self = Self { watch: self.watch, stream: self.stream, other: true, flags, ..Self::default() };
     }
 
     /// Notes that the usage chunk was taken out.
@@ -168,7 +190,7 @@ impl Tally {
     pub(in crate::dialect) fn finding(&self) -> Finding {
         let complete = self.marked || self.clean;
         let doubtful = self.flags.usage_malformed || self.flags.usage_decreased;
-        let whole = self.last || (complete && self.error.is_none());
+        let whole = self.is_whole();
         let reading = match self.usage {
             None => Reading::None,
             Some(usage) if whole && !doubtful => Reading::Exact(usage),
