@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::dialect::{Base, Dialect, Kind, TaskOutcome};
-use crate::ledger::Resolution;
+use crate::ledger::{Resolution, Timestamp};
 use crate::store::{Resource, StoreError};
 
-use super::handler::ProxyParts;
+use super::handler::{ProxyParts, ms};
 use super::headers;
 use super::settings::Shared;
 use super::settlement::Settled;
@@ -22,8 +22,9 @@ use super::settlement::Settled;
 /// How long the provider keeps a task's record; its hold has been posted by then (W 2.2).
 pub(super) const LIFE: Duration = Duration::from_secs(86_400);
 
-/// How long it stays known whose a task was, an ended one or one that nobody asked about.
-const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
+/// How long it stays known whose a task or a response was. Everything else is known until it is deleted, and longer.
+const REMEMBERED: [(Kind, Duration); 2] =
+    [(Kind::Task, Duration::from_secs(7 * 86_400)), (Kind::Response, Duration::from_secs(30 * 86_400))];
 
 /// How many tasks are asked about in one round.
 const ROUND: usize = 1_000;
@@ -114,9 +115,11 @@ async fn round(parts: &ProxyParts, shared: &ArcSwap<Shared>) {
             tracing::warn!(task = task.id, error = %error, "a task could not be settled yet");
         }
     }
-    let before = crate::ledger::Timestamp(now.0.saturating_sub(ms(REMEMBERED)));
-    if let Err(error) = parts.store.forget(Kind::Task, before).await {
-        tracing::debug!(error = %error, "old tasks cannot be forgotten");
+    for (kind, time) in REMEMBERED {
+        let before = Timestamp(now.0.saturating_sub(ms(time)));
+        if let Err(error) = parts.store.forget(kind, before).await {
+            tracing::debug!(error = %error, "old ids cannot be forgotten");
+        }
     }
 }
 
@@ -135,8 +138,4 @@ async fn ask(parts: &ProxyParts, shared: &Shared, task: &Resource) -> Result<(),
         Ok(Some(body)) => settle(parts, task, &body).await,
         Ok(None) | Err(_) => Ok(()),
     }
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

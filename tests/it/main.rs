@@ -47,6 +47,7 @@ mod store_flush;
 mod store_kill;
 mod store_model;
 mod store_recover;
+mod store_resources;
 mod store_support;
 mod store_traits;
 mod support;
