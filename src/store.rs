@@ -4,6 +4,7 @@
 
 pub mod embedded;
 pub mod keys;
+pub mod redis;
 mod resources;
 
 pub use keys::Pepper;
