@@ -5,10 +5,12 @@ use gratis::dialect::Kind;
 use gratis::ledger::{HoldId, HoldState, Origin, Outcome, Timestamp, Unit, Usage};
 use gratis::ledger::{Resolution, Resolved};
 use gratis::store::embedded::Embedded;
+use gratis::store::redis::{self, Redis};
 use gratis::store::{LedgerStore, Resource, ResourceStore, TaskHold};
 
 use crate::store_support::*;
 use crate::support::memory::MemoryStore;
+use crate::support::redis::Server;
 
 fn task(id: &str, created: u64, hold: u128) -> Resource {
     let origin = Origin { key: "key-1".into(), model: POOL.into(), pool: pool() };
@@ -58,6 +60,10 @@ async fn stores_know_whose_a_thing_is() {
     conforms(&MemoryStore::new(Clock::system())).await;
     let dir = tempfile::tempdir().unwrap();
     conforms(&funded(dir.path(), &clock(), 10).await).await;
+    let server = Server::start(&["save ''", "appendonly no"]);
+    let mut settings = redis::Settings::new(&server.url(), dir.path().join("journal"));
+    settings.accept_loss = true;
+    conforms(&Redis::create(settings, Clock::system()).await.unwrap()).await;
 }
 
 #[tokio::test]
