@@ -6,8 +6,33 @@ use gratis::dialect::{Api, Clamp, Facts};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
+/// The calls of which only this is asked: no panic, and a splice that is JSON and is read again.
+const OTHERS: [Api; 14] = [
+    Api::Completions,
+    Api::Responses,
+    Api::Embeddings,
+    Api::Reranks,
+    Api::Messages,
+    Api::Generation,
+    Api::TextEmbedding,
+    Api::MultimodalEmbedding,
+    Api::TextRerank,
+    Api::Image,
+    Api::Video,
+    Api::Speech,
+    Api::Transcription,
+    Api::Voice,
+];
+
 fuzz_target!(|input: (u8, &[u8])| {
     let (choice, body) = input;
+    for api in OTHERS {
+        let Ok(facts) = Facts::read(api, body) else { continue };
+        let clamp = Clamp { answer: Some(77), disable_thinking: choice & 4 != 0, ..Clamp::default() };
+        let out = facts.splice(&Bytes::copy_from_slice(body), &clamp);
+        serde_json::from_slice::<Value>(&out).expect("a splice is JSON");
+        Facts::read(api, &out).expect("a splice is read again");
+    }
     let Ok(facts) = Facts::read(Api::Chat, body) else { return };
     let value: Value = serde_json::from_slice(body).expect("what is read is JSON");
     assert_eq!(value["model"], facts.model);

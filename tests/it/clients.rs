@@ -144,9 +144,9 @@ fn openai_node_works_until_the_free_quota_ends_and_asks_once_after_that() {
     run(&tool("target/clients-venv/bin/node"), "tests/clients/node/run.mjs", &[]);
 }
 
-/// A model for every client, and for most of them one whose grant is too small for a single call.
+/// A model for every client (a response that goes on from another one is held at its window), and for most of them one whose grant is too small for a single call.
 const GRANTS: [&str; 15] = [
-    "qwen-plus=1000000",
+    "qwen-plus=4000000",
     "qwen-max=100",
     "qwen3-vl-plus=1000000",
     "qwen3-vl-flash=100",

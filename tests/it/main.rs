@@ -24,6 +24,7 @@ mod cli;
 mod clients;
 mod config;
 mod dialects;
+mod dialects_apis;
 mod dialects_facts;
 mod dialects_input;
 mod dialects_oracle;

@@ -1,4 +1,4 @@
-"""Unmodified SDKs of the other dialects against a running `gratis demo`.
+"""Unmodified SDKs, with the calls beside OpenAI's chat, against a running `gratis demo`.
 
     gratis demo --json --grant ... > demo.json &
     python dialects.py demo.json
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import anthropic
 import dashscope
+import openai
 from dashscope.audio.qwen_tts import SpeechSynthesizer
 from dashscope.common.error import InvalidTask
 from langchain_community.chat_models import ChatTongyi
@@ -77,6 +78,64 @@ class Anthropic(Client):
 
 class AnthropicBearer(Anthropic):
     credential = "auth_token"
+
+
+class OpenAi(Client):
+    """The other calls of the OpenAI family."""
+
+    wrong_key = (401, "invalid_api_key")
+
+    def __init__(self, name, model, small, make, streams=True):
+        super().__init__(name, model, small)
+        self.make, self.streams = make, streams
+
+    def call(self, origin, key, model, stream):
+        client = openai.OpenAI(base_url=origin + "/compatible-mode/v1", api_key=key)
+        try:
+            yield from self.make(client, model, stream)
+        except openai.APIStatusError as error:
+            assert error.response.headers["x-should-retry"] == "false", error.response.headers
+            raise Refused(error.status_code, error.code) from error
+
+
+class OpenAiTwice(OpenAi):
+    """Its plain call goes on from its own reply."""
+
+    plain_requests = 2
+
+
+def completions(client, model, stream):
+    how = {"model": model, "prompt": "hello [[sim:answer=40]]", "max_tokens": 400}
+    if stream:
+        for chunk in client.completions.create(stream=True, **how):
+            assert chunk.choices, "the usage chunk must be hidden from who did not ask for it"
+            yield chunk.choices[0].text
+        return
+    reply = client.completions.create(**how)
+    assert reply.usage.completion_tokens == 40, reply
+    yield reply.choices[0].text
+
+
+def responses(client, model, stream):
+    how = {"model": model, "input": "hello [[sim:answer=40]]", "max_output_tokens": 400}
+    if stream:
+        done = None
+        for event in client.responses.create(stream=True, **how):
+            if event.type == "response.output_text.delta":
+                yield event.delta
+            done = event
+        assert done.type == "response.completed" and done.response.usage.output_tokens == 40, done
+        return
+    reply = client.responses.create(**how)
+    again = client.responses.with_raw_response.create(previous_response_id=reply.id, **how)
+    assert again.headers["x-gratis-model"] == model, again.headers
+    yield reply.output_text
+
+
+def embeddings(client, model, _):
+    reply = client.embeddings.create(model=model, input=["one text", "and another one"])
+    assert reply.usage.total_tokens > 0, reply
+    yield "ok"
 
 
 class Native(Client):
@@ -166,6 +225,9 @@ def speech(model, **more):
 def clients():
     text = ("qwen-plus", "qwen-max")
     return [
+        OpenAi("openai completions", *text, completions),
+        OpenAiTwice("openai responses", *text, responses),
+        OpenAi("openai embeddings", "text-embedding-v4", "text-embedding-v3", embeddings, streams=False),
         Anthropic("anthropic, x-api-key", *text),
         AnthropicBearer("anthropic, bearer", *text),
         Native("Generation", *text, generation, output),
@@ -270,7 +332,7 @@ class Run:
 
     def all(self):
         passed = failed = 0
-        versions = f"anthropic {anthropic.__version__}, dashscope {dashscope.version.__version__}"
+        versions = f"openai {openai.__version__}, anthropic {anthropic.__version__}, dashscope {dashscope.version.__version__}"
         print(f"{versions}, langchain-community, Python {sys.version.split()[0]}", flush=True)
         rows = [(client.name, case.__name__, case, client) for client in clients() for case in self.cases(client)]
         for name, title, case, client in rows:
