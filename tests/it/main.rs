@@ -33,6 +33,7 @@ mod dialects_route;
 mod dialects_splice;
 mod dialects_stream;
 mod ends;
+mod families;
 mod ledger;
 mod load;
 mod mixed;

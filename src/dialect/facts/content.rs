@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use memchr::memmem;
 use serde::Deserializer;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -268,6 +269,9 @@ impl Facts {
             // Tags are known to be free in a text that is marked as a whole (W 4).
             let marked = text.trim_start().starts_with("<speak");
             self.units.spoken = self.units.spoken.saturating_add(if marked { spoken } else { all });
+        }
+        if memmem::find(text.as_bytes(), FILE_SCHEME.as_bytes()).is_none() {
+            return;
         }
         for part in text.split(FILE_SCHEME).skip(1) {
             let end =

@@ -6,7 +6,7 @@ use super::{Finding, Flags, Reading, UsageDetails, usage};
 use crate::dialect::error::UpstreamError;
 use crate::dialect::finish::Finish;
 use crate::dialect::json_scan::{Captured, Choices, JsonScan, Progress};
-use crate::dialect::{Api, Dialect, Watch};
+use crate::dialect::{Api, Dialect, Kind, Watch};
 use crate::ledger::Usage;
 
 /// What the frames said so far.
@@ -51,9 +51,6 @@ struct Envelope {
     r#type: Option<String>,
     message: Option<String>,
 }
-
-/// The longest id that is remembered, in bytes.
-const MAX_ID: usize = 128;
 
 impl Tally {
     pub(in crate::dialect) fn new(watch: Watch) -> Self {
@@ -125,7 +122,8 @@ impl Tally {
 
     /// Takes the ids of what was made.
     fn ids(&mut self, scan: &JsonScan) {
-        let id = |captured: &Captured| text(captured).filter(|id| (1..=MAX_ID).contains(&id.len()));
+        // What is no id as a path may carry it is not asked about.
+        let id = |captured: &Captured| text(captured).filter(|id| Kind::is_id(id));
         if self.watch.api.may_be_task() && scan.usage.value().is_none() {
             // What is over already needs no one to ask again.
             let over = text(&scan.task_status).is_some_and(|status| matches!(&*status, "FAILED" | "CANCELED"));
