@@ -119,68 +119,38 @@ impl Api {
 
     /// What its usage counts for a model of this unit: the catalogue decides, not the members that are there (W 0.11).
     pub(super) const fn counting(self, unit: Unit) -> Counting {
-        match (unit, self) {
+        match (unit, self.dialect()) {
             (Unit::Images, _) => Counting::Images,
             (Unit::Seconds, _) => Counting::Seconds,
             (Unit::Characters, _) => Counting::Characters,
             (Unit::Voices, _) => Counting::Voices,
-            (Unit::Tokens, Self::Chat | Self::Completions) => Counting::Chat,
-            (Unit::Tokens, Self::Embeddings | Self::Reranks) => Counting::Read,
-            (Unit::Tokens, Self::Messages) => Counting::TokensAndCache,
-            (Unit::Tokens, Self::MultimodalEmbedding) => Counting::TokensApart,
-            (
-                Unit::Tokens,
-                Self::Responses
-                | Self::Generation
-                | Self::TextEmbedding
-                | Self::TextRerank
-                | Self::Image
-                | Self::Video
-                | Self::Speech
-                | Self::Transcription
-                | Self::Voice,
-            ) => Counting::Tokens,
+            (Unit::Tokens, Dialect::Anthropic) => Counting::TokensAndCache,
+            (Unit::Tokens, Dialect::OpenAi) if matches!(self, Self::Chat | Self::Completions) => Counting::Chat,
+            (Unit::Tokens, Dialect::OpenAi) if matches!(self, Self::Embeddings | Self::Reranks) => Counting::Read,
+            (Unit::Tokens, Dialect::DashScope) if matches!(self, Self::MultimodalEmbedding) => Counting::TokensApart,
+            (Unit::Tokens, Dialect::OpenAi | Dialect::DashScope) => Counting::Tokens,
         }
     }
 
-    /// The member of a reply or an event inside of which usage, errors and ids stand as well.
+    /// The member of a reply or an event inside of which usage, errors and ids stand as well; empty = none.
     pub(super) const fn wrapper(self) -> &'static str {
-        match self {
-            Self::Responses => "response",
-            Self::Messages => "message",
-            Self::Generation
-            | Self::TextEmbedding
-            | Self::MultimodalEmbedding
-            | Self::TextRerank
-            | Self::Image
-            | Self::Video
-            | Self::Speech
-            | Self::Transcription
-            | Self::Voice => "output",
-            Self::Chat | Self::Completions | Self::Embeddings | Self::Reranks => "",
+        match self.dialect() {
+            Dialect::OpenAi if matches!(self, Self::Responses) => "response",
+            Dialect::OpenAi => "",
+            Dialect::Anthropic => "message",
+            Dialect::DashScope => "output",
         }
     }
 
     /// Whether an event of this `type` is the last one, with the final usage before or in it.
     pub(super) fn ends_with(self, event: &str) -> bool {
-        match self {
-            Self::Responses => {
-                matches!(event, "response.completed" | "response.incomplete" | "response.failed")
+        match self.dialect() {
+            Dialect::OpenAi => {
+                self == Self::Responses
+                    && matches!(event, "response.completed" | "response.incomplete" | "response.failed")
             }
-            Self::Messages => event == "message_stop",
-            Self::Chat
-            | Self::Completions
-            | Self::Embeddings
-            | Self::Reranks
-            | Self::Generation
-            | Self::TextEmbedding
-            | Self::MultimodalEmbedding
-            | Self::TextRerank
-            | Self::Image
-            | Self::Video
-            | Self::Speech
-            | Self::Transcription
-            | Self::Voice => false,
+            Dialect::Anthropic => event == "message_stop",
+            Dialect::DashScope => false,
         }
     }
 }

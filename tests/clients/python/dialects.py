@@ -19,6 +19,7 @@ import dashscope
 import openai
 from dashscope.audio.qwen_tts import SpeechSynthesizer
 from dashscope.common.error import InvalidTask
+from dashscope.v2 import DashScopeError
 from langchain_community.chat_models import ChatTongyi
 
 from relay import Relay
@@ -161,6 +162,31 @@ class Native(Client):
             yield self.text(reply)
 
 
+class Second(Client):
+    """dashscope's 2.x client; its protocol decides which dialect it speaks."""
+
+    BASES = {"native": "/api/v1", "openai": "/compatible-mode/v1", "anthropic": "/apps/anthropic"}
+
+    def __init__(self, protocol, *models):
+        super().__init__(f"Client, {protocol}", *models)
+        self.protocol = protocol
+        if protocol != "native":
+            self.wrong_key = (401, "invalid_api_key")
+
+    def call(self, origin, key, model, stream):
+        base_url = origin + self.BASES[self.protocol]
+        client = dashscope.Client(base_url=base_url, api_key=key, protocol=self.protocol)
+        how = {"model": model, "messages": HELLO, "max_tokens": 400}
+        try:
+            if stream:
+                for chunk in client.chat.completions.create(stream=True, **how):
+                    yield str(chunk)
+                return
+            yield str(client.chat.completions.create(**how))
+        except DashScopeError as error:
+            raise Refused(error.status_code, error.code) from error
+
+
 class Tongyi(Client):
     # It repeats a plain call that is refused with 403; others, and streams, it does not.
     quota_requests = TRIES
@@ -239,6 +265,7 @@ def clients():
         Native("ImageSynthesis", "wan2.2-t2i-flash", "wan2.2-t2i-plus", image, succeeded, streams=False, requests=3),
         Native("VideoSynthesis", "wan2.6-t2v", "wan2.5-t2v-preview", video, succeeded, streams=False, requests=3),
         Native("SpeechSynthesizer", "qwen3-tts-flash", "cosyvoice-v3-flash", speech, output),
+        *(Second(protocol, *text) for protocol in ("native", "openai", "anthropic")),
         Tongyi("ChatTongyi", *text),
     ]
 
