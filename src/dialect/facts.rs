@@ -157,8 +157,11 @@ impl Facts {
     pub fn heed(&mut self, headers: &HeaderMap) {
         if self.api.dialect() == Dialect::DashScope {
             self.stream = asks_for_events(Dialect::DashScope, headers);
-            if headers.contains_key("x-dashscope-plugin") {
-                self.surcharge("X-DashScope-Plugin");
+            // A plugin, or an inspection by another service of the provider's, may be charged beside the model.
+            for name in ["X-DashScope-Plugin", "X-DashScope-DataInspection"] {
+                if headers.contains_key(name) {
+                    self.surcharge(name);
+                }
             }
         }
         self.task = self.api.may_be_task() && is_enabled(headers, "x-dashscope-async");

@@ -88,7 +88,7 @@ async fn of_a_requests_head_only_what_is_known_crosses() {
         ("x-dashscope-cachecontrol", "enable"),
         ("x-dashscope-session-cache", "enable"),
         ("x-dashscope-workspace", "ws-1"),
-        ("x-dashscope-datainspection", "{}"),
+        ("x-dashscope-ossresourceresolve", "enable"),
         ("x-dashscope-useragent", "QwenCode/0.24.4"),
         ("anthropic-beta", "context-1m"),
         ("anthropic-version", "2023-06-01"),
@@ -104,19 +104,20 @@ async fn of_a_requests_head_only_what_is_known_crosses() {
     let messages = json!([{"role": "user", "content": "hi"}]);
     for (path, body, wanted) in [
         (CHAT, json!({"model": "plain", "messages": messages}), vec![]),
-        (NATIVE, json!({"model": "plain", "input": {"messages": messages}}), vec!["x-dashscope-datainspection"]),
+        (NATIVE, json!({"model": "plain", "input": {"messages": messages}}), vec!["x-dashscope-ossresourceresolve"]),
         (MESSAGES, json!({"model": "plain", "max_tokens": 300, "messages": messages}), vec!["anthropic-version"]),
     ] {
         let (status, _) = make(&world, &Call { path, headers: headers.clone(), body }).await;
         assert_eq!(status, 200, "{path}");
         assert_eq!(seen(&world.last_request().await), wanted, "{path}");
     }
-    // A plugin is billed apart: it is refused instead of being left out in silence.
-    let plugin = vec![("x-dashscope-plugin", "{\"search\":{}}")];
-    let call = Call { path: NATIVE, headers: plugin, body: json!({"model": "plain", "input": {"messages": messages}}) };
-    let before = world.received().await;
-    assert_eq!(make(&world, &call).await.0, 403);
-    assert_eq!(world.received().await, before);
+    // What is billed apart is refused instead of being left out in silence.
+    for header in [("x-dashscope-plugin", "{\"search\":{}}"), ("x-dashscope-datainspection", "{\"input\":\"cip\"}")] {
+        let body = json!({"model": "plain", "input": {"messages": messages}});
+        let before = world.received().await;
+        assert_eq!(make(&world, &Call { path: NATIVE, headers: vec![header], body }).await.0, 403, "{header:?}");
+        assert_eq!(world.received().await, before);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
