@@ -56,7 +56,10 @@ fn units(facts: &Facts, unit: Unit, model: &Model) -> CallBound {
             heeded.map(|seconds| seconds.saturating_mul(asked.images.unwrap_or(1)))
         }
         Unit::Seconds => most.map(|most| most.saturating_mul(asked.recordings.max(1))),
-        Unit::Characters if facts.input.unbounded.is_some() => most.map(|most| most.max(asked.characters)),
+        // Where nothing that is spoken was found, it may stand where nobody looks for it.
+        Unit::Characters if facts.input.unbounded.is_some() || asked.characters == 0 => {
+            most.map(|most| most.max(asked.characters))
+        }
         Unit::Characters => Some(if asked.ssml { asked.spoken } else { asked.characters }),
         Unit::Voices => Some(asked.made),
         Unit::Tokens => None,

@@ -65,6 +65,8 @@ impl Material {
             _ => match part.get("type").and_then(Value::as_str) {
                 Some("tool_use") => self.json_bytes += part.to_string().len() as u64,
                 Some("tool_result") => self.content(part.get("content")),
+                // A text that is not there.
+                Some(kind) if kind.ends_with("text") => (),
                 _ => self.media += 1,
             },
         }

@@ -286,7 +286,7 @@ proptest! {
         let again = Facts::read(api, &out).unwrap();
         prop_assert!(again.answer == Some(answer) || !api.writes());
         prop_assert_eq!(&again.model, &facts.model);
-        prop_assert_eq!(again.units, facts.units);
+        prop_assert!(again.units == facts.units || !api.writes());
         // Whatever is put anywhere: no panic, and what is read is JSON.
         let at = (0..=cut.index(body.len() + 1)).rev().find(|at| body.is_char_boundary(*at)).unwrap();
         let spoiled = format!("{}{insert}{}", &body[..at], &body[at..]);

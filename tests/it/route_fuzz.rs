@@ -203,12 +203,14 @@ async fn no_spelling_of_a_request_reaches_the_upstream_without_a_hold() {
         for _ in 0..BATCH {
             made += 1;
             let Some(request) = mutated(&mut rng, &all) else { continue };
-            let line = format!("{} {}", request.method(), request.uri());
+            let bytes = request.body().clone().collect().await.unwrap().to_bytes();
+            let line = format!("{} {} {}", request.method(), request.uri(), String::from_utf8_lossy(&bytes));
             let response = world.proxy.handle(request).await;
             let status = response.status().as_u16();
             // A body that is not read to its end would be drained in the background.
             let _ = response.into_body().collect().await;
             assert!(status < 500, "{line}: {status}");
+            assert_eq!(world.metrics.over_hold.get(), 0, "{line}");
         }
         let held = world.store.admitted.load(Ordering::SeqCst) - before;
         let seen = arrived(&world).await;

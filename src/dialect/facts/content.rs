@@ -291,7 +291,16 @@ impl Facts {
         if !is_sound(raw, MAX_TOOL_DEPTH) {
             return Err(E::custom(TOO_DEEP));
         }
-        self.input.json = self.input.json.saturating_add(bound::json(raw.get()));
+        self.count_other(raw.get());
         Ok(())
+    }
+
+    /// Counts JSON of which it is not known what becomes of it: it may end up in the prompt, and it may be spoken, of which the bytes
+    /// as they are written are a bound.
+    pub(super) fn count_other(&mut self, raw: &str) {
+        self.input.json = self.input.json.saturating_add(bound::json(raw));
+        let length = bound::ids(raw.len());
+        self.units.characters = self.units.characters.saturating_add(length);
+        self.units.spoken = self.units.spoken.saturating_add(length);
     }
 }

@@ -208,7 +208,7 @@ impl<'de> Reader<'de> {
         if !is_sound(raw, depth) {
             return Err(DialectError::parameter(name, UNSOUND));
         }
-        self.facts.input.json = self.facts.input.json.saturating_add(bound::json(raw.get()));
+        self.facts.count_other(raw.get());
         Ok(())
     }
 
