@@ -55,6 +55,9 @@ impl Plan {
         behaviour: &Behaviour,
         rng: &mut impl rand::Rng,
     ) -> Result<Self, Envelope> {
+        if model.unit == SimUnit::Characters && asked.units.is_none() {
+            return Err(Envelope::parameter("text should not be empty"));
+        }
         if model.unit != SimUnit::Tokens {
             return Ok(Self::units(settings, model, asked, rng));
         }
