@@ -27,7 +27,7 @@
 //! * [`catalogue`]: models and sites as values. Pure.
 //! * [`dialect`]: one API's shapes: bytes in, values out. Pure; knows no quota.
 //! * [`clock`], [`telemetry`]: time, metrics, log lines. Know no domain type.
-//! * [`store`]: keeps books durably. Adds no rule of its own.
+//! * [`store`]: keeps books durably, for one process or for replicas that share them. Adds no rule of its own.
 //! * [`proxy`]: the request path. The only way upstream; knows no rule of the quota.
 //! * [`admin`]: the operator's JSON API. Meets the request path only in the store.
 //! * [`load`]: the load client. Names nothing else of ours.
@@ -46,7 +46,7 @@
 //! 3. When every call has ended and one lease has passed, nothing is held; what fits `available` is admitted.
 //! 4. A hold is resolved at most once; a repeat is a named outcome and changes nothing.
 //! 5. What exceeds a hold is recorded, also below zero, and counted as an incident.
-//! 6. An absent or unreadable counter refuses. No counter of a grant expires.
+//! 6. An absent, unreadable or rolled-back counter refuses. No counter of a grant expires.
 //! 7. Editing a limit never changes `spent`.
 //! 8. No byte of a response is changed or lost because metering failed; the usage chunk that a client did not ask for is the
 //!    one thing taken out.

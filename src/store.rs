@@ -4,10 +4,12 @@
 
 pub mod embedded;
 pub mod keys;
+mod measured;
 pub mod redis;
 mod resources;
 
 pub use keys::Pepper;
+pub use measured::Measured;
 pub use resources::{Resource, ResourceStore, TaskHold};
 
 use std::pin::Pin;

@@ -280,12 +280,15 @@ fn unavailable(code: &'static str, message: &str, seconds: u32) -> Shape {
 }
 
 fn store(kind: StoreErrorKind) -> Shape {
+    let lost = unavailable(
+        "gratis_store_unavailable",
+        "The quota counters cannot be read or written, so nothing is let through.",
+        1,
+    );
     match kind {
-        StoreErrorKind::Unavailable | StoreErrorKind::TimedOut | StoreErrorKind::Corrupt => unavailable(
-            "gratis_store_unavailable",
-            "The quota counters cannot be read or written, so nothing is let through.",
-            1,
-        ),
+        StoreErrorKind::Unavailable | StoreErrorKind::TimedOut => lost,
+        // Only an operator can go on, so that a client's repeat is of no use.
+        StoreErrorKind::Corrupt => lost.retry(Retry::Never),
         StoreErrorKind::NotInitialised => Shape::gateway(
             StatusCode::SERVICE_UNAVAILABLE,
             "gratis_no_ledger",

@@ -6,16 +6,23 @@
 mod args;
 mod books;
 mod callers;
+pub mod journal;
 mod keys;
 mod link;
 mod reading;
+pub mod rebuild;
 mod reply;
 mod resources;
 mod scripts;
+mod settings;
+mod status;
+mod url;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+
+pub use settings::{Credentials, Password, Settings};
+pub use status::{LedgerState, Replica, Standing, Status};
+pub use url::{Topology, Url};
 
 use books::Places;
 use callers::Callers;
@@ -23,64 +30,8 @@ use keys::Keys;
 use link::Link;
 
 use crate::clock::Clock;
-use crate::ledger::{AccountId, Amount, Timestamp};
+use crate::ledger::{AccountId, Timestamp};
 use crate::store::StoreError;
-
-/// Where the shared books are, and how this replica reaches them.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Settings {
-    /// `redis://`, `rediss://`, `redis+sentinel://`, `rediss+sentinel://`, `redis+cluster://` or `rediss+cluster://`.
-    pub url: Url,
-    /// Certificates to trust instead of the public ones, in PEM.
-    pub ca_file: Option<PathBuf>,
-    /// The state folder of this replica: its journal.
-    pub dir: PathBuf,
-    /// What every key begins with.
-    pub prefix: String,
-    /// How long one call may take.
-    pub timeout: Duration,
-    /// Whether a class that can lose acknowledged writes is accepted.
-    pub accept_loss: bool,
-    /// The most that a journal's promise is ahead of what this replica took.
-    pub block_max: Amount,
-    /// Whether the clock that the store is opened with takes the place of the server's: for tests that turn it.
-    pub given_clock: bool,
-}
-
-/// The address of the shared store. It may hold a password, so it has no `Debug` of its own.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Url(String);
-
-impl Url {
-    /// An address as it was written.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl std::fmt::Debug for Url {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Url")
-    }
-}
-
-impl Settings {
-    /// The defaults, for an address and a folder.
-    #[must_use]
-    pub fn new(url: &str, dir: impl Into<PathBuf>) -> Self {
-        Self {
-            url: Url::new(url),
-            ca_file: None,
-            dir: dir.into(),
-            prefix: "gratis".to_owned(),
-            timeout: Duration::from_millis(250),
-            accept_loss: false,
-            block_max: 50_000,
-            given_clock: false,
-        }
-    }
-}
 
 /// Why the shared store could not be opened: what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -127,18 +78,33 @@ impl Redis {
         })
     }
 
-    /// Makes a ledger in an empty store and opens it. Only an operator's command does this.
+    /// Begins a ledger in an empty store and opens it. Only an operator's command does this. Until [`complete`](Self::complete) no
+    /// other replica takes it for one: an `init` that died on the way leaves an incomplete ledger, on which nothing was admitted.
     ///
     /// # Errors
-    /// When there is one already, or as [`open`](Self::open).
+    /// When there is one already, complete or not, or as [`open`](Self::open).
     pub async fn create(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
         Self::open(settings, clock).await
+    }
+
+    /// Says that the ledger which this handle began holds all that it should: from now on every replica sees it.
+    ///
+    /// # Errors
+    /// When the store does not do it.
+    pub async fn complete(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// What this store promises, as lines for the operator: the durability class and its bound first.
     #[must_use]
     pub fn promise(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// How this replica stands with the store. Asks nobody.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        Standing::default()
     }
 
     /// Says that the operator has looked at what the store holds now and goes on from it (after a changed run id, a lower beat, a
@@ -174,4 +140,33 @@ impl Redis {
             None => Timestamp(self.clock.now().0.saturating_add_signed(self.ahead.load(Ordering::Relaxed))),
         }
     }
+}
+
+/// What an operator sees of the store, also where nothing is admitted and where there is no ledger. Opens no journal, so that it can
+/// be asked beside a running replica.
+///
+/// # Errors
+/// When the store cannot be reached.
+pub async fn status(settings: &Settings) -> Result<Status, OpenError> {
+    Err(unconnected(settings))
+}
+
+/// The same as [`Redis::resume`] without a replica: opens no journal.
+///
+/// # Errors
+/// When the store cannot be reached, or has no ledger.
+pub async fn resume(settings: &Settings) -> Result<(), OpenError> {
+    Err(unconnected(settings))
+}
+
+/// Removes everything under the prefix: an incomplete ledger, or that of a demo. Answers how many keys that were.
+///
+/// # Errors
+/// When the store cannot be reached.
+pub async fn erase(settings: &Settings) -> Result<u64, OpenError> {
+    Err(unconnected(settings))
+}
+
+fn unconnected(settings: &Settings) -> OpenError {
+    OpenError(format!("{} cannot be reached", settings.url))
 }

@@ -150,7 +150,7 @@ impl RedisMaker {
 impl Maker for RedisMaker {
     async fn make(&self, clock: &Clock) -> Box<dyn Store> {
         let name = uuid::Uuid::now_v7().to_string();
-        let mut settings = redis::Settings::new(&self.url, self.dir.path().join(&name));
+        let mut settings = redis::Settings::new(self.url.parse().unwrap(), self.dir.path().join(&name));
         (settings.prefix, settings.given_clock, settings.accept_loss) = (name, true, true);
         Box::new(Redis::create(settings, clock.clone()).await.unwrap())
     }

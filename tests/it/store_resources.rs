@@ -61,7 +61,7 @@ async fn stores_know_whose_a_thing_is() {
     let dir = tempfile::tempdir().unwrap();
     conforms(&funded(dir.path(), &clock(), 10).await).await;
     let server = Server::start(&["save ''", "appendonly no"]);
-    let mut settings = redis::Settings::new(&server.url(), dir.path().join("journal"));
+    let mut settings = redis::Settings::new(server.url().parse().unwrap(), dir.path().join("journal"));
     settings.accept_loss = true;
     conforms(&Redis::create(settings, Clock::system()).await.unwrap()).await;
 }

@@ -12,13 +12,20 @@ use crate::store::StoreError;
 
 /// The reading thread.
 #[derive(Debug)]
-pub(super) struct Reader(Desk);
+pub(in crate::store) struct Reader(Desk);
 
 impl Reader {
-    pub(super) fn start(file: &Path) -> Result<Self, OpenError> {
+    pub(in crate::store) fn start(file: &Path) -> Result<Self, OpenError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(file, flags).map_err(OpenError::sql("open", file))?;
         Ok(Self(Desk::start("ledger-read", connection, file)?))
+    }
+
+    pub(in crate::store) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.0.ask(question).await
     }
 
     /// What became of a hold that is final.
@@ -59,7 +66,8 @@ impl Reader {
     }
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+/// An entry, in the order of the columns above.
+pub(in crate::store) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         at: instant(row, 0)?,
         kind: enum_of::<EntryKind>(row, 1)?,
@@ -75,17 +83,17 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 }
 
 /// An amount; a negative one is no amount.
-pub(super) fn amount(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(in crate::store) fn amount(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let number: i64 = row.get(column)?;
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
-pub(super) fn instant(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(in crate::store) fn instant(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     amount(row, column).map(Timestamp)
 }
 
 /// A word of one of our enums.
-pub(super) fn enum_of<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(in crate::store) fn enum_of<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
     parse(&text).ok_or_else(|| {
         let what = format!("{text:?} is not a word that is written here");

@@ -49,7 +49,7 @@ impl Link {
         _memory: Arc<()>,
     ) -> Result<Self, OpenError> {
         use redis::IntoConnectionInfo;
-        let info = settings.url.0.as_str().into_connection_info().map_err(|e| OpenError(e.to_string()))?;
+        let info = settings.url.to_string().as_str().into_connection_info().map_err(|e| OpenError(e.to_string()))?;
         let info = info.set_tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true));
         let client = redis::Client::open(info).map_err(|e| OpenError(e.to_string()))?;
         let mut connection = client.get_multiplexed_async_connection().await.map_err(|e| OpenError(e.to_string()))?;

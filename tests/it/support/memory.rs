@@ -19,6 +19,8 @@ pub struct MemoryStore {
     inner: Mutex<Inner>,
     /// Refuse everything with `Unavailable`.
     pub down: AtomicBool,
+    /// What is stored cannot be trusted.
+    pub corrupt: AtomicBool,
     /// Calls of each verb, for tests that count them.
     pub reserves: AtomicU64,
     /// How many of them were admitted.
@@ -42,6 +44,7 @@ impl MemoryStore {
             clock,
             inner: Mutex::default(),
             down: AtomicBool::new(false),
+            corrupt: AtomicBool::new(false),
             reserves: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             resolves: AtomicU64::new(0),
@@ -50,6 +53,9 @@ impl MemoryStore {
     }
 
     fn check_up(&self) -> Result<(), StoreError> {
+        if self.corrupt.load(Ordering::SeqCst) {
+            return Err(StoreError { kind: StoreErrorKind::Corrupt, detail: "told to be corrupt".into() });
+        }
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError { kind: StoreErrorKind::Unavailable, detail: "told to be down".into() });
         }
