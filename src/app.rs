@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, AdminState, Check, Coverage, Rules, Token};
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::dialect::{self, Dialect, Metering};
+use crate::dialect::{self, Dialect};
 use crate::proxy::{self, Proxy, Shared};
 use crate::server::{self, Listening};
 use crate::store::Pepper;
@@ -218,11 +218,10 @@ fn coverage() -> Vec<Coverage> {
         path: row.path.to_owned(),
         dialect: match row.dialect {
             Dialect::OpenAi => "openai".to_owned(),
+            Dialect::DashScope => "dashscope".to_owned(),
+            Dialect::Anthropic => "anthropic".to_owned(),
         },
-        metering: match row.metering {
-            Metering::Chat => "chat".to_owned(),
-            Metering::Free => "free".to_owned(),
-        },
+        metering: row.metering.name(),
         source: row.source.to_owned(),
     })
     .collect()

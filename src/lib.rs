@@ -12,12 +12,13 @@
 //!   handle(request)                                           proxy/handler
 //!     1 route     = dialect::route(method, path)              else Rejection::NotMetered
 //!     2 caller    = authenticate(headers)                     else Rejection::InvalidApiKey
-//!     3 facts     = Facts::read(body)                         else Rejection::InvalidRequest; nothing is re-serialised
+//!     3 facts     = Facts::read(api, body)                    else Rejection::InvalidRequest; nothing is re-serialised
 //!     4 admission = gate.admit(reserve)                       else Rejection::Refused; one store call, before a byte goes up
 //!     5 response  = upstream.send(body with its bounds)       else the hold is released or presumed
 //!       body      = MeteredBody(response, observer, admission)
 //!   the client reads the bytes; only the end mark waits for the settlement
 //!   the body ends | breaks | is dropped -> the hold is resolved once: settled | released | presumed
+//!                                          or stays open for a task, whose end proxy/tasks settles
 //! ```
 //!
 //! # Rooms, and what each must not know

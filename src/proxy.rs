@@ -16,11 +16,13 @@ mod handler;
 mod headers;
 mod layers;
 mod metered_body;
+mod not_covered;
 mod record;
 mod rejection;
 mod send;
 mod settings;
 mod settlement;
+mod tasks;
 mod upstream;
 
 pub use handler::Proxy;

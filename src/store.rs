@@ -6,9 +6,11 @@ pub mod embedded;
 pub mod keys;
 mod measured;
 pub mod redis;
+mod resources;
 
 pub use keys::Pepper;
 pub use measured::Measured;
+pub use resources::{Resource, ResourceStore, TaskHold};
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -128,6 +130,6 @@ pub trait KeyStore: Send + Sync {
     fn add_key<'a>(&'a self, account: &'a AccountId, key: Key, digest: KeyDigest) -> Answer<'a, ()>;
 }
 
-/// Both, as the rest of the program holds it.
-pub trait Store: LedgerStore + KeyStore {}
-impl<T: LedgerStore + KeyStore> Store for T {}
+/// All of them, as the rest of the program holds it.
+pub trait Store: LedgerStore + KeyStore + ResourceStore {}
+impl<T: LedgerStore + KeyStore + ResourceStore> Store for T {}

@@ -46,6 +46,7 @@ fn quota(config: &Config) -> QuotaSettings {
         busy_wait: quota.busy_wait,
         busy_queue: quota.busy_queue,
         settle_wait: quota.settle_wait,
+        task_poll: quota.task_poll,
         on_disconnect: match quota.on_disconnect {
             config::OnDisconnect::Drain => OnDisconnect::Drain,
             config::OnDisconnect::Cancel => OnDisconnect::Cancel,

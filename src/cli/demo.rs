@@ -55,8 +55,8 @@ pub(super) struct Args {
     /// Where the simulator listens.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     simulator_listen: SocketAddr,
-    /// Grant this instead, `qwen-max=20000`; can be repeated. The model must have a sound bound.
-    #[arg(long, value_name = "MODEL=TOKENS", value_parser = grant)]
+    /// Grant this instead, `qwen-max=20000`, in the model's unit; can be repeated. The model must have a sound bound.
+    #[arg(long, value_name = "MODEL=AMOUNT", value_parser = grant)]
     grant: Vec<(String, u64)>,
     /// The simulator charges the most that each call can cost.
     #[arg(long)]
@@ -79,8 +79,8 @@ pub(super) struct Args {
 }
 
 fn grant(text: &str) -> Result<(String, u64), String> {
-    let (model, amount) = text.split_once('=').ok_or("write MODEL=TOKENS, for example qwen-max=20000")?;
-    let amount = amount.replace([',', '_'], "").parse().map_err(|_| format!("{amount:?} is not a number of tokens"))?;
+    let (model, amount) = text.split_once('=').ok_or("write MODEL=AMOUNT, for example qwen-max=20000")?;
+    let amount = amount.replace([',', '_'], "").parse().map_err(|_| format!("{amount:?} is not an amount"))?;
     Ok((model.to_owned(), amount))
 }
 

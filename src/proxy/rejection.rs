@@ -3,7 +3,7 @@
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::dialect::{Dialect, DialectError, ErrorEnvelope, render_error};
+use crate::dialect::{DialectError, ErrorEnvelope, ErrorShape, Kind, render_error};
 use crate::ledger::Refusal;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -34,10 +34,16 @@ pub enum Rejection {
     BodyBroken,
     /// The model is not in the catalogue, or the key may not ask for it.
     ModelNotFound(String),
+    /// No such thing, or one of another account (F-AUT-4).
+    NotOwned,
+    /// The upstream's reply to a call that costs nothing is larger than is kept, or no reply.
+    ReplyUnreadable,
     /// The ledger said no.
     Refused(Refusal),
     /// Free quota only, and these parameters are billed beside the quota.
     NotCovered(Vec<String>),
+    /// Free quota only, and calls of this kind are never covered by it.
+    KindNotCovered(Kind),
     /// The store could not answer.
     Store(StoreError),
     /// Too many calls are waiting to be settled.
@@ -115,11 +121,12 @@ impl Rejection {
 
     /// The response in the dialect's shape. `request_id` is a UUID.
     #[must_use]
-    pub fn response(&self, dialect: Dialect, request_id: &str) -> Response<ReplyBody> {
+    pub fn response(&self, errors: ErrorShape, request_id: &str) -> Response<ReplyBody> {
         let shape = self.shape();
         let body = render_error(
-            dialect,
+            errors,
             &ErrorEnvelope {
+                status: shape.status.as_u16(),
                 code: shape.code,
                 kind: shape.kind,
                 message: &shape.message,
@@ -128,10 +135,10 @@ impl Rejection {
                 request_id,
             },
         );
-        let mut response = Response::new(ReplyBody::whole(body));
+        let mut response = Response::new(ReplyBody::whole(body.bytes));
         *response.status_mut() = shape.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(body.content_type));
         headers.insert(ERROR_SOURCE, HeaderValue::from_static("gratis"));
         match shape.retry {
             Retry::Never => {
@@ -187,27 +194,20 @@ impl Rejection {
             Self::BodyBroken => {
                 Shape::gateway(StatusCode::BAD_REQUEST, "invalid_request_error", "The request body broke off.")
             }
-            Self::ModelNotFound(model) => Shape {
-                param: None,
-                ..Shape::gateway(
-                    StatusCode::NOT_FOUND,
-                    "model_not_found",
-                    format!("The model `{model}` does not exist or you do not have access to it."),
-                )
-            },
+            Self::ModelNotFound(model) => model_not_found(model),
+            Self::NotOwned => Shape::gateway(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "There is no such thing, or it was not made with this account's keys.",
+            ),
+            Self::ReplyUnreadable => Shape::gateway(
+                StatusCode::BAD_GATEWAY,
+                "gratis_upstream_broken",
+                "The reply of the model endpoint cannot be read.",
+            ),
             Self::Refused(refusal) => refused(*refusal),
-            Self::NotCovered(parameters) => Shape {
-                param: parameters.first().cloned(),
-                ..Shape::service(
-                    StatusCode::FORBIDDEN,
-                    FREE_TIER_ONLY,
-                    format!(
-                        "The free quota does not cover what is billed for: {}. Leave it out, or disable the \"use \
-                         free tier only\" mode.",
-                        parameters.join(", ")
-                    ),
-                )
-            },
+            Self::NotCovered(parameters) => not_covered(parameters),
+            Self::KindNotCovered(kind) => kind_not_covered(*kind),
             Self::Store(error) => store(error.kind),
             Self::Overloaded => unavailable("gratis_overloaded", "Too many calls are in progress.", 1),
             Self::ShuttingDown => unavailable("gratis_shutting_down", "This instance is going down.", 1),
@@ -251,6 +251,28 @@ impl UpstreamTrouble {
             ),
         }
     }
+}
+
+fn model_not_found(model: &str) -> Shape {
+    Shape::gateway(
+        StatusCode::NOT_FOUND,
+        "model_not_found",
+        format!("The model `{model}` does not exist or you do not have access to it."),
+    )
+}
+
+fn not_covered(parameters: &[String]) -> Shape {
+    let message = format!(
+        "The free quota does not cover what is billed for: {}. Leave it out, or disable the \"use free tier only\" mode.",
+        parameters.join(", ")
+    );
+    Shape { param: parameters.first().cloned(), ..Shape::service(StatusCode::FORBIDDEN, FREE_TIER_ONLY, message) }
+}
+
+fn kind_not_covered(kind: Kind) -> Shape {
+    let what = if kind == Kind::Batch { "Batch calls" } else { "Apps" };
+    let message = format!("{what} are not covered by the free quota and free quota only mode is on.");
+    Shape::service(StatusCode::FORBIDDEN, FREE_TIER_ONLY, message)
 }
 
 fn unavailable(code: &'static str, message: &str, seconds: u32) -> Shape {

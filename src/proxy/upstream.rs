@@ -14,6 +14,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::dialect::Base;
+
 use super::breaker::Breaker;
 use super::settings::UpstreamSettings;
 
@@ -21,6 +23,8 @@ use super::settings::UpstreamSettings;
 pub struct Upstream {
     name: Arc<str>,
     base: String,
+    /// What the base is below of.
+    root: String,
     host: HeaderValue,
     chat: Uri,
     authorization: Option<HeaderValue>,
@@ -61,6 +65,8 @@ impl Upstream {
             return Err(format!("{place}.base_url must not carry a credential"));
         }
         let chat = format!("{base}/chat/completions").parse().map_err(|e| format!("{place}.base_url: {e}"))?;
+        let root =
+            ["/compatible-mode/v1", "/v1"].iter().find_map(|end| base.strip_suffix(end)).unwrap_or(&base).to_owned();
         let host = HeaderValue::from_str(authority.as_str()).map_err(|e| format!("{place}.base_url: {e}"))?;
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
@@ -83,7 +89,7 @@ impl Upstream {
         let authorization = settings.authorization.clone();
         let name = settings.name.as_str().into();
         let head_timeout = settings.head_timeout;
-        Ok(Self { name, base, host, chat, authorization, head_timeout, client, breaker: Breaker::default() })
+        Ok(Self { name, base, root, host, chat, authorization, head_timeout, client, breaker: Breaker::default() })
     }
 
     /// Its name in the configuration.
@@ -104,13 +110,15 @@ impl Upstream {
     pub(super) fn send(
         &self,
         method: Method,
+        base: Base,
         path: &str,
         mut headers: HeaderMap,
         body: Bytes,
     ) -> Result<ResponseFuture, UpstreamFailure> {
-        let uri = match path {
-            "/chat/completions" => self.chat.clone(),
-            other => format!("{}{other}", self.base).parse().map_err(|_| UpstreamFailure::NotSent)?,
+        let uri = match (base, path) {
+            (Base::OpenAi, "/chat/completions") => self.chat.clone(),
+            (Base::OpenAi, other) => format!("{}{other}", self.base).parse().map_err(|_| UpstreamFailure::NotSent)?,
+            (Base::Root, other) => format!("{}{other}", self.root).parse().map_err(|_| UpstreamFailure::NotSent)?,
         };
         headers.insert(HOST, self.host.clone());
         let mut request = Request::new(Full::new(body));

@@ -25,6 +25,7 @@
 mod absent;
 mod account;
 mod books;
+mod desk;
 mod error;
 pub(super) mod file;
 mod filesystem;
@@ -37,6 +38,7 @@ pub(super) mod queue;
 pub(super) mod reader;
 mod recount;
 mod recover;
+mod resources;
 pub(super) mod rows;
 mod salvage;
 mod schema;
@@ -64,6 +66,7 @@ use keys::KeyRing;
 use pen::Pen;
 use queue::{Group, Queue};
 use reader::Reader;
+use resources::Shelf;
 use schema::LEDGER;
 
 use crate::clock::Clock;
@@ -105,7 +108,7 @@ impl Settings {
 /// The ledger of a directory, where there is one. Nothing is opened or locked.
 #[must_use]
 pub fn ledger_in(dir: &Path) -> Option<PathBuf> {
-    Some(dir.join(schema::LEDGER.name)).filter(|file| file.exists())
+    Some(dir.join(LEDGER.name)).filter(|file| file.exists())
 }
 
 /// What was found and done when a ledger was opened.
@@ -182,6 +185,7 @@ impl Inner {
 pub struct Embedded {
     inner: Arc<Inner>,
     reader: Reader,
+    shelf: Shelf,
     writer: Mutex<Option<JoinHandle<()>>>,
     opening: Opening,
 }
@@ -216,6 +220,7 @@ impl Embedded {
     fn start(settings: Settings, clock: Clock, file: PathBuf, witness: witness::Witness) -> Result<Self, OpenError> {
         let ready = opening::open(&settings, &file, witness, clock.now())?;
         let reader = Reader::start(&file)?;
+        let shelf = Shelf::open(file.parent().unwrap_or(&settings.dir))?;
         let next = ready.books.iter().map(|live| live.number).max().unwrap_or(0) + 1;
         let accounts = ready
             .books
@@ -253,7 +258,7 @@ impl Embedded {
             .name("ledger-write".to_owned())
             .spawn(move || writer::run(theirs))
             .map_err(OpenError::io("start a thread for", &file))?;
-        Ok(Self { inner, reader, writer: Mutex::new(Some(thread)), opening: ready.opening })
+        Ok(Self { inner, reader, shelf, writer: Mutex::new(Some(thread)), opening: ready.opening })
     }
 
     /// What was found and done at the start.

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Caller, KeyDigest, KeyStore, LedgerStore, NewAccount, Store, StoreError, StoreErrorKind};
+use super::{
+    Answer, Caller, KeyDigest, KeyStore, LedgerStore, NewAccount, Resource, ResourceStore, Store, StoreError,
+    StoreErrorKind,
+};
 use crate::clock::Clock;
+use crate::dialect::Kind;
 use crate::ledger::{
     AccountId, Book, Entry, HoldId, Key, Operation, Origin, Outcome, PoolId, Reserve, Resolution, Timestamp,
 };
@@ -22,6 +26,11 @@ pub struct Measured {
     check: Verb,
     caller: Verb,
     add_key: Verb,
+    remember: Verb,
+    resource: Verb,
+    open_tasks: Verb,
+    close_task: Verb,
+    forget: Verb,
 }
 
 /// The handles of one verb.
@@ -93,6 +102,11 @@ impl Measured {
             check: verb("check"),
             caller: verb("caller"),
             add_key: verb("add_key"),
+            remember: verb("remember"),
+            resource: verb("resource"),
+            open_tasks: verb("open_tasks"),
+            close_task: verb("close_task"),
+            forget: verb("forget"),
         }
     }
 }
@@ -148,5 +162,27 @@ impl KeyStore for Measured {
 
     fn add_key<'a>(&'a self, account: &'a AccountId, key: Key, digest: KeyDigest) -> Answer<'a, ()> {
         self.add_key.measure(self.store.add_key(account, key, digest))
+    }
+}
+
+impl ResourceStore for Measured {
+    fn remember(&self, resource: Resource) -> Answer<'_, ()> {
+        self.remember.measure(self.store.remember(resource))
+    }
+
+    fn resource<'a>(&'a self, kind: Kind, id: &'a str) -> Answer<'a, Option<Resource>> {
+        self.resource.measure(self.store.resource(kind, id))
+    }
+
+    fn open_tasks(&self, limit: usize) -> Answer<'_, Vec<Resource>> {
+        self.open_tasks.measure(self.store.open_tasks(limit))
+    }
+
+    fn close_task<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        self.close_task.measure(self.store.close_task(id))
+    }
+
+    fn forget(&self, kind: Kind, before: Timestamp) -> Answer<'_, ()> {
+        self.forget.measure(self.store.forget(kind, before))
     }
 }

@@ -12,6 +12,7 @@ mod link;
 mod reading;
 pub mod rebuild;
 mod reply;
+mod resources;
 mod scripts;
 mod settings;
 mod status;

@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod memory;
+pub mod models;
 pub mod plug;
 pub mod redis;
 pub mod vectors;

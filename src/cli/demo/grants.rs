@@ -7,15 +7,15 @@ use crate::catalogue::{Catalogue, Model, Thinking};
 use crate::cli::Failure;
 use crate::cli::init::plan::Planned;
 use crate::ledger::{Side, Timestamp, Unit};
-use crate::simulator::SimModel;
+use crate::simulator::{SimModel, SimUnit};
 
 /// A model of the demo and what is granted of it.
 pub(super) type Chosen = (Arc<Model>, u64);
 
 pub(super) fn chosen(catalogue: &Catalogue, granted: &[(String, u64)]) -> Result<Vec<Chosen>, Failure> {
     let models = granted.iter().map(|(code, amount)| match catalogue.model(code) {
-        Some(model) if model.bounds.is_some() && model.unit == Unit::Tokens => Ok((Arc::clone(model), *amount)),
-        Some(_) => Err(Failure::Usage(format!("--grant {code}: no sound bound in tokens is known of this model"))),
+        Some(model) if model.is_bounded() => Ok((Arc::clone(model), *amount)),
+        Some(_) => Err(Failure::Usage(format!("--grant {code}: no sound bound is known of this model"))),
         None => Err(Failure::Usage(format!("--grant {code}: the catalogue has no such model"))),
     });
     models.collect()
@@ -46,7 +46,26 @@ pub(super) fn simulated(models: &[Chosen]) -> Vec<SimModel> {
             sim.thinks_by_default = matches!(bounds.thinking, Thinking::On | Thinking::Always);
             sim.per_media_max = bounds.per_image_max.unwrap_or(bounds.window);
         }
+        sim.unit = match model.unit {
+            Unit::Tokens => SimUnit::Tokens,
+            Unit::Images => SimUnit::Images,
+            Unit::Seconds => SimUnit::Seconds,
+            Unit::Characters => SimUnit::Characters,
+            Unit::Voices => SimUnit::Voices,
+        };
+        sim.max_units = model.max_units.unwrap_or(1);
         sim
     });
     models.collect()
+}
+
+/// What so much is granted of.
+pub(super) const fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Tokens => "tokens",
+        Unit::Images => "images",
+        Unit::Seconds => "seconds",
+        Unit::Characters => "characters",
+        Unit::Voices => "voices",
+    }
 }

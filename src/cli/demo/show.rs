@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Scene;
+use super::{Scene, grants};
 use crate::cli::Done;
 use crate::cli::out::Out;
 
@@ -62,7 +62,7 @@ impl Scene {
         out.line(format!("  simulator  {simulator}   (its own ledger: {simulator}/ledger)\n"))?;
         out.line("Free quota, and nothing beyond it:")?;
         for (model, granted) in &self.models {
-            out.line(format!("  {:<14} {granted:>9} tokens", model.code.as_str()))?;
+            out.line(format!("  {:<14} {granted:>9} {}", model.code.as_str(), grants::unit(model.unit)))?;
         }
         let each = |name: &str, urls: &[String]| urls.iter().map(|url| format!("{name} {url} ")).collect::<String>();
         let (targets, admins) = (each("--target", &origins), each("--admin", &admin_urls));

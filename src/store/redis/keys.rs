@@ -69,6 +69,21 @@ impl Keys {
         format!("{}:d:{hex}", self.prefix)
     }
 
+    /// A thing kept at the provider.
+    pub(super) fn resource(&self, kind: &str, id: &str) -> String {
+        format!("{}:r:{kind}:{id}", self.prefix)
+    }
+
+    /// The things of a kind by when they were made.
+    pub(super) fn made(&self, kind: &str) -> String {
+        format!("{}:made:{kind}", self.prefix)
+    }
+
+    /// Tasks that are not known to be over, by when they were made.
+    pub(super) fn open_tasks(&self) -> String {
+        format!("{}:tasks", self.prefix)
+    }
+
     pub(super) fn account(&self, account: &AccountId) -> AccountKeys {
         // A brace within the name would end the hash tag early.
         let name = account.as_str().replace('%', "%25").replace('{', "%7B").replace('}', "%7D");
