@@ -21,8 +21,8 @@ use crate::config::Loaded;
 use crate::dialect::{self, Dialect, Metering};
 use crate::proxy::{self, Proxy, Shared};
 use crate::server::{self, Listening};
-use crate::store::embedded::Embedded;
-use crate::store::{Pepper, Store};
+use crate::store::embedded::{Embedded, Notes};
+use crate::store::{NoteStore, Pepper, Store};
 use crate::telemetry::Metrics;
 
 pub use reload::{Loader, Reloader};
@@ -90,11 +90,16 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let admin_listening = server::listen(settings::admin_listener(config), Arc::clone(&metrics)).await?;
     let reloader = Arc::new(Reloader::new(loader, Arc::clone(&shared), certificates, &loaded, Arc::clone(&metrics)));
     let draining = Arc::new(AtomicBool::new(false));
+    let notes = Notes::open(&config.store.state_dir, clock.clone()).map_err(|error| error.to_string())?;
+    let notes: Arc<dyn NoteStore> = Arc::new(notes);
     let admin_state = AdminState {
         store: Arc::clone(&store),
         rules: rules(&shared, config.site.name.clone()),
         pepper: pepper.clone(),
+        notes: Arc::clone(&notes),
         token,
+        read_token: config.admin.read_token.as_ref().and_then(|token| Token::new(token.expose())),
+        changing: Arc::default(),
         body_max: ADMIN_BODY,
         lease_ms: u64::try_from(config.store.lease.as_millis()).unwrap_or(u64::MAX),
         checks: checks(&draining),

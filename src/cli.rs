@@ -4,6 +4,7 @@
 //! enough. Results go to the standard output, everything else to the standard error; `-o json` prints the API's own answer.
 
 mod account;
+mod audit;
 mod client;
 pub mod configuration;
 mod demo;
@@ -108,6 +109,8 @@ enum Command {
     Hold(hold::Args),
     /// The lines of the ledger.
     Entry(entry::Args),
+    /// Who changed what, and when.
+    Audit(audit::Args),
     /// The routes that are metered.
     Route(route::Args),
     /// The ledger's files, while nothing runs.
@@ -155,6 +158,7 @@ fn dispatch(command: Command, out: &mut Out<'_>) -> Done {
         Command::Model(args) => model::run(args, out),
         Command::Hold(args) => hold::run(args, out),
         Command::Entry(args) => entry::run(args, out),
+        Command::Audit(args) => audit::run(args, out),
         Command::Route(args) => route::run(args, out),
         Command::Store(args) => store::run(args, out),
         Command::Load(args) => load::run(*args, out),

@@ -4,8 +4,10 @@
 
 pub mod embedded;
 pub mod keys;
+mod notes;
 
 pub use keys::Pepper;
+pub use notes::{Line, Log, NoteStore, Shelf};
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -5,34 +5,44 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::accounts::{known_site, operate, time};
 use super::balances::{BalanceRow, codes_of, funds, model_name, unknown_model};
-use super::body::{Body, Named};
+use super::body::{Body, Named, Params};
+use super::page::{List, Paged};
 use super::problem::{Answer, Problem};
-use super::{AdminState, List, Rules, when};
+use super::{AdminState, Rules, when};
 use crate::catalogue::{Model, Site};
 use crate::ledger::{
     AccountId, Amount, Book, Decline, Done, GrantId, ModelCode, Operation, PoolId, Side, Timestamp, Unit,
 };
 
 /// A grant as an operator sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Grant)]
 pub(super) struct GrantView {
     #[serde(flatten)]
     row: BalanceRow,
     /// All models that draw on it.
+    #[schema(value_type = Vec<String>)]
     models: Vec<ModelCode>,
 }
 
 /// What makes a grant.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewGrant)]
 pub(super) struct NewBody {
+    #[schema(value_type = Option<String>)]
     model: Option<ModelCode>,
+    #[schema(value_type = Option<String>)]
     pool: Option<PoolId>,
+    #[schema(value_type = u64)]
     amount: Amount,
+    #[schema(value_type = Option<String>)]
     side: Option<Side>,
+    #[schema(value_type = Option<String>)]
     unit: Option<Unit>,
     /// Now where absent.
     start: Option<String>,
@@ -41,24 +51,36 @@ pub(super) struct NewBody {
     valid_days: Option<u32>,
     /// Used before Gratis counted.
     #[serde(default)]
+    #[schema(value_type = u64)]
     spent: Amount,
 }
 
 /// What changes a grant.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = GrantChange)]
 pub(super) struct ChangeBody {
+    #[schema(value_type = u64)]
     amount: Amount,
 }
 
+#[utoipa::path(
+    get,
+    path = "/accounts/{account}/grants",
+    tag = "grants",
+    params(("account" = String, Path, description = "The account"), Paged),
+    responses((status = 200, description = "Done", body = List<GrantView>))
+)]
 pub(super) async fn list(
     State(state): State<AdminState>,
     Named(id): Named<AccountId>,
+    Params(which): Params<Paged>,
 ) -> Answer<Json<List<GrantView>>> {
     let rules = state.rules();
     let book = state.store.book(&id).await?;
     let now = state.store.now();
-    Ok(List::whole(views(&rules, &book, now).collect()))
+    // In the order of the numbers, which are padded so that text sorts like them.
+    Ok(which.page()?.cut(views(&rules, &book, now).collect(), |view| format!("{:010}", view.row.grant.0)))
 }
 
 fn views<'a>(rules: &'a Rules, book: &'a Book, now: Timestamp) -> impl Iterator<Item = GrantView> + 'a {
@@ -75,6 +97,14 @@ async fn view(state: &AdminState, account: &AccountId, grant: GrantId) -> Answer
     found.ok_or_else(|| Decline::UnknownGrant.into())
 }
 
+#[utoipa::path(
+    post,
+    path = "/accounts/{account}/grants",
+    tag = "grants",
+    params(("account" = String, Path, description = "The account"), ("idempotency-key" = Option<String>, Header, description = "A repeat with the same key gets the first answer again")),
+    request_body = NewBody,
+    responses((status = 201, description = "Done", body = GrantView))
+)]
 pub(super) async fn add(
     State(state): State<AdminState>,
     Named(account): Named<AccountId>,
@@ -137,6 +167,14 @@ fn model_of<'a>(rules: &'a Rules, body: &NewBody) -> Answer<&'a Model> {
     }
 }
 
+#[utoipa::path(
+    patch,
+    path = "/accounts/{account}/grants/{grant}",
+    tag = "grants",
+    params(("account" = String, Path, description = "The account"), ("grant" = u32, Path, description = "The grant's number")),
+    request_body = ChangeBody,
+    responses((status = 200, description = "Done", body = GrantView))
+)]
 pub(super) async fn change(
     State(state): State<AdminState>,
     Named((account, grant)): Named<(AccountId, GrantId)>,

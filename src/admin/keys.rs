@@ -7,11 +7,13 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::accounts::operate;
-use super::body::{Body, Named};
+use super::body::{Body, Named, Params};
+use super::page::{List, Paged};
 use super::problem::{Answer, Problem};
-use super::{AdminState, List, when};
+use super::{AdminState, when};
 use crate::ledger::{AccountId, Key, KeyId, KeyState, ModelCode, Operation};
 use crate::store::keys::{new_id, new_key};
 
@@ -19,11 +21,15 @@ use crate::store::keys::{new_id, new_key};
 const NAME_MAX: usize = 128;
 
 /// A key as an operator sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Key)]
 pub(super) struct KeyView {
+    #[schema(value_type = String)]
     id: KeyId,
     name: String,
+    #[schema(value_type = String)]
     state: KeyState,
+    #[schema(value_type = Vec<String>)]
     models: BTreeSet<ModelCode>,
     workspace: Option<String>,
     last4: String,
@@ -45,19 +51,22 @@ impl From<&Key> for KeyView {
 }
 
 /// What makes a key.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewKey)]
 pub(super) struct NewBody {
     #[serde(default)]
     name: String,
     /// The only models it may ask for; empty = all.
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     models: BTreeSet<ModelCode>,
     workspace: Option<String>,
 }
 
 /// A new key with its secret.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewKeyWithSecret)]
 struct Made {
     #[serde(flatten)]
     key: KeyView,
@@ -65,24 +74,46 @@ struct Made {
 }
 
 /// What changes a key.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = KeyChange)]
 pub(super) struct ChangeBody {
     state: Wanted,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = KeyState)]
 enum Wanted {
     Active,
     Disabled,
 }
 
-pub(super) async fn list(State(state): State<AdminState>, Named(id): Named<AccountId>) -> Answer<Json<List<KeyView>>> {
+#[utoipa::path(
+    get,
+    path = "/accounts/{account}/keys",
+    tag = "keys",
+    params(("account" = String, Path, description = "The account"), Paged),
+    responses((status = 200, description = "Done", body = List<KeyView>))
+)]
+pub(super) async fn list(
+    State(state): State<AdminState>,
+    Named(id): Named<AccountId>,
+    Params(which): Params<Paged>,
+) -> Answer<Json<List<KeyView>>> {
     let book = state.store.book(&id).await?;
-    Ok(List::whole(book.keys.values().map(KeyView::from).collect()))
+    let keys = book.keys.values().map(KeyView::from).collect();
+    Ok(which.page()?.cut(keys, |key: &KeyView| key.id.to_string()))
 }
 
+#[utoipa::path(
+    post,
+    path = "/accounts/{account}/keys",
+    tag = "keys",
+    params(("account" = String, Path, description = "The account"), ("idempotency-key" = Option<String>, Header, description = "A repeat with the same key gets the first answer again")),
+    request_body = NewBody,
+    responses((status = 201, description = "Done", body = Made))
+)]
 pub(super) async fn create(
     State(state): State<AdminState>,
     Named(account): Named<AccountId>,
@@ -139,6 +170,14 @@ fn no_entropy(error: crate::store::keys::NoEntropy) -> Problem {
     )
 }
 
+#[utoipa::path(
+    patch,
+    path = "/accounts/{account}/keys/{key}",
+    tag = "keys",
+    params(("account" = String, Path, description = "The account"), ("key" = String, Path, description = "The key's id")),
+    request_body = ChangeBody,
+    responses((status = 200, description = "Done", body = KeyView))
+)]
 pub(super) async fn change(
     State(state): State<AdminState>,
     Named((account, key)): Named<(AccountId, KeyId)>,
@@ -152,6 +191,13 @@ pub(super) async fn change(
 }
 
 /// Deleting is final: the key stays in the list, and is refused for good.
+#[utoipa::path(
+    delete,
+    path = "/accounts/{account}/keys/{key}",
+    tag = "keys",
+    params(("account" = String, Path, description = "The account"), ("key" = String, Path, description = "The key's id")),
+    responses((status = 200, description = "Done", body = KeyView))
+)]
 pub(super) async fn delete(
     State(state): State<AdminState>,
     Named((account, key)): Named<(AccountId, KeyId)>,

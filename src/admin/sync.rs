@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::accounts::operate;
 use super::balances::{BalanceRow, Status, pool_of};
@@ -15,32 +16,46 @@ use crate::ledger::{
 };
 
 /// What the console says.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ConsoleFigure)]
 pub(super) struct SyncBody {
     model: String,
     /// A number, or the console's text: `362,917/1,000,000`.
+    #[schema(value_type = String)]
     remaining: Figure,
+    #[schema(value_type = Option<u64>)]
     total: Option<Amount>,
     /// Whether the figure may raise what is available here.
     #[serde(default)]
     raise: bool,
     /// Which grant, where the model has several that have not ended.
+    #[schema(value_type = Option<u32>)]
     grant: Option<GrantId>,
     /// The same, where input and output are counted apart.
+    #[schema(value_type = Option<String>)]
     side: Option<Side>,
 }
 
 /// What the figure changed.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Synced {
     /// What was left here less what the console says: above 0, something was used that Gratis did not see.
     drift: i64,
+    #[schema(value_type = Object)]
     before: Balance,
     #[serde(flatten)]
     row: BalanceRow,
 }
 
+#[utoipa::path(
+    post,
+    path = "/accounts/{account}/sync",
+    tag = "provider",
+    params(("account" = String, Path, description = "The account"), ("idempotency-key" = Option<String>, Header, description = "A repeat with the same key gets the first answer again")),
+    request_body = SyncBody,
+    responses((status = 200, description = "Done", body = Synced))
+)]
 pub(super) async fn put_figure(
     State(state): State<AdminState>,
     Named(account): Named<AccountId>,
@@ -108,14 +123,24 @@ fn check_total(body: &SyncBody, fund: &Fund) -> Answer<()> {
 }
 
 /// What became of a closed pool.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Reopened {
+    #[schema(value_type = String)]
     pool: PoolId,
+    #[schema(value_type = Vec<String>)]
     models: Vec<crate::ledger::ModelCode>,
     /// Why it was closed; absent where it was open.
+    #[schema(value_type = Option<String>)]
     was_closed: Option<Closure>,
 }
 
+#[utoipa::path(
+    post,
+    path = "/accounts/{account}/pools/{pool}/reopen",
+    tag = "provider",
+    params(("account" = String, Path, description = "The account"), ("pool" = String, Path, description = "The pool"), ("idempotency-key" = Option<String>, Header, description = "A repeat with the same key gets the first answer again")),
+    responses((status = 200, description = "Done", body = Reopened))
+)]
 pub(super) async fn reopen(
     State(state): State<AdminState>,
     Named((account, pool)): Named<(AccountId, PoolId)>,

@@ -116,7 +116,7 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let Args { what, admin } = args;
     let is_list = matches!(what, What::List);
     let answer = admin.call(async |api| match what {
-        What::List => api.get("/admin/v1/accounts").await,
+        What::List => api.list("/admin/v1/accounts").await,
         What::Create { id, site, state, grace_until, never_pay } => {
             let body = json!({
                 "id": id,

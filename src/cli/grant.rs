@@ -80,7 +80,7 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let is_list = matches!(what, What::List);
     let grants = of_account(&account, "/grants");
     let answer = admin.call(async |api: Admin| match what {
-        What::List => api.get(&grants).await,
+        What::List => api.list(&grants).await,
         What::Add(new) => api.send(Method::POST, &grants, &body(*new)).await,
         What::Set { grant, amount } => {
             api.send(Method::PATCH, &format!("{grants}/{grant}"), &json!({ "amount": amount })).await

@@ -69,7 +69,7 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let keys = of_account(&account, "/keys");
     let one = |key: &str| format!("{keys}/{}", segment(key));
     let answer = admin.call(async |api: Admin| match what {
-        What::List => api.get(&keys).await,
+        What::List => api.list(&keys).await,
         What::Create { name, models, workspace } => {
             let body = json!({ "name": name.unwrap_or_default(), "models": models, "workspace": workspace });
             api.send(Method::POST, &keys, &body).await

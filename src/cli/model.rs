@@ -122,7 +122,7 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
 
 fn list(catalogue: bool, account: &str, admin: &AdminArgs, out: &mut Out<'_>) -> Done {
     let path = if catalogue { "/admin/v1/models".to_owned() } else { of_account(account, "/models") };
-    let answer = admin.call(async |api: Admin| api.get(&path).await)?;
+    let answer = admin.call(async |api: Admin| api.list(&path).await)?;
     if admin.is_json() {
         out.json(&answer)
     } else if catalogue {
@@ -200,7 +200,7 @@ fn synced(answer: &Value, admin: &AdminArgs, out: &mut Out<'_>) -> Done {
 fn reopen(code: &str, account: &str, admin: &AdminArgs, out: &mut Out<'_>) -> Done {
     let answer = admin.call(async |api: Admin| {
         // A model is known by its code; its pool has another name only where it is shared.
-        let catalogue = api.get("/admin/v1/models").await?;
+        let catalogue = api.list("/admin/v1/models").await?;
         let row = items(&catalogue).iter().find(|row| row.get("code").and_then(Value::as_str) == Some(code));
         let pool = row.and_then(|row| row.get("pool")).and_then(Value::as_str).unwrap_or(code);
         let path = of_account(account, &format!("/pools/{}/reopen", segment(pool)));

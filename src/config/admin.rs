@@ -17,6 +17,8 @@ pub struct AdminConfig {
     pub token: Option<Secret>,
     /// Where `gratis init` puts a token that it makes; `None` = the operator named a place of their own.
     pub token_file: Option<PathBuf>,
+    /// A token that may look and not change.
+    pub read_token: Option<Secret>,
 }
 
 /// How API keys are kept. Holds a secret, so it has no `Debug`.
@@ -58,9 +60,10 @@ pub(super) fn read_admin(mut r: Reader<'_, '_>, env: &Env, state_dir: Option<&Pa
         let help = "keep it on 127.0.0.1, or see to it that only operators can reach the port".to_owned();
         r.report.warning(Some(r.spot_of("listen")), message, "not loopback", Some(help));
     }
+    let read_token = read_secret(&mut r, "read_token", env);
     r.finish();
     let (token, token_file) = token?;
-    Some(AdminConfig { listen: listen?, token, token_file })
+    Some(AdminConfig { listen: listen?, token, token_file, read_token: read_token? })
 }
 
 pub(super) fn read_keys(mut r: Reader<'_, '_>, env: &Env, state_dir: Option<&Path>) -> Option<KeysConfig> {

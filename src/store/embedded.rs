@@ -30,6 +30,7 @@ mod filesystem;
 mod flush;
 mod keys;
 mod load;
+mod notes;
 mod opening;
 mod pen;
 mod queue;
@@ -56,6 +57,7 @@ use arc_swap::ArcSwap;
 
 pub use absent::Absent;
 pub use error::OpenError;
+pub use notes::Notes;
 pub use recover::{Recovery, recover};
 
 use account::Account;

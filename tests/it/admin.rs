@@ -3,6 +3,7 @@
 mod accounts;
 mod door;
 mod grants;
+mod journal;
 mod keys;
 pub mod office;
 mod switches;

@@ -12,6 +12,7 @@ use gratis::ledger::{
     AccountId, AccountState, Ask, Command, HoldId, KeyId, Outcome, Overrun, Reserve, ReserveRules, Resolution,
     SwitchOff, Timestamp, Unit, Usage,
 };
+use gratis::store::embedded::Notes;
 use gratis::store::{LedgerStore, NewAccount, Pepper, Store};
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
@@ -22,6 +23,7 @@ use crate::support::memory::MemoryStore;
 use crate::support::world::model;
 
 pub const TOKEN: &str = "gratis-admin-token-of-the-tests";
+pub const READ_TOKEN: &str = "gratis-read-token-of-the-tests";
 pub const DAY: u64 = 86_400_000;
 /// 2026-11-21T00:00:00Z.
 pub const NOW: u64 = 1_795_219_200_000;
@@ -87,7 +89,10 @@ impl Office {
             store,
             rules: Arc::new(rules),
             pepper: Pepper::from_bytes(&[7; 32]),
+            notes: Arc::new(Notes::in_memory(clock.clone()).unwrap()),
             token: Token::new(TOKEN),
+            read_token: Token::new(READ_TOKEN),
+            changing: Arc::default(),
             body_max: 1 << 20,
             lease_ms: 600_000,
             checks: {
