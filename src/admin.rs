@@ -24,8 +24,10 @@ mod models;
 mod openapi;
 mod owned;
 mod page;
+mod people;
 mod problem;
 mod snapshot;
+mod standing;
 mod switches;
 mod sync;
 mod system;
@@ -207,6 +209,12 @@ fn account_routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
         .routes(routes!(accounts::list, accounts::create))
         .routes(routes!(accounts::show, accounts::change))
+        .routes(routes!(standing::show))
+        .routes(routes!(standing::happened))
+        .routes(routes!(people::users, people::add_user))
+        .routes(routes!(people::remove_user))
+        .routes(routes!(people::workspaces, people::add_workspace))
+        .routes(routes!(people::remove_workspace))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::change, keys::delete))
         .routes(routes!(grants::list, grants::add))

@@ -19,6 +19,7 @@ mod rows;
 mod secret;
 mod server;
 mod site;
+mod site_rules;
 mod sites;
 mod store;
 mod tree;

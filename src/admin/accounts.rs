@@ -11,7 +11,7 @@ use super::body::{Body, Named, Params};
 use super::etag::{IfMatch, etag, tagged};
 use super::page::{List, Paged};
 use super::problem::{Answer, Problem};
-use super::{AdminState, Rules, when};
+use super::{AdminState, Rules, standing, when};
 use crate::catalogue::Site;
 use crate::ledger::{AccountId, AccountState, Book, Done, Operation, Outcome, Timestamp};
 use crate::store::{NewAccount, Store};
@@ -181,6 +181,7 @@ pub(super) async fn change(
         let site = known_site(&rules, &book.site)?;
         let meant = meant(name, body.grace_until.as_deref(), site, state.store.now())?;
         operate(state.store.as_ref(), &id, Operation::SetState(meant)).await?;
+        standing::set_by_hand(&state, &book, meant).await?;
     } else if body.grace_until.is_some() {
         return Err(Problem::invalid("invalid_body", "`grace_until` goes with \"state\": \"overdue\"."));
     }
@@ -203,7 +204,7 @@ fn meant(name: StateName, grace: Option<&str>, site: &Site, now: Timestamp) -> A
         StateName::Overdue => AccountState::Overdue {
             grace_until: match grace {
                 Some(text) => time(text, site)?,
-                None => now.plus(u64::from(site.overdue_grace_days) * when::DAY_MS),
+                None => site.grace_until(now),
             },
         },
     })

@@ -12,8 +12,8 @@ use super::balances::{BalanceRow, codes_of, funds, model_name, unknown_model};
 use super::body::{Body, Named, Params};
 use super::page::{List, Paged};
 use super::problem::{Answer, Problem};
-use super::{AdminState, Rules, when};
-use crate::catalogue::{Model, Site};
+use super::{AdminState, Rules, standing, when};
+use crate::catalogue::{Beginnings, Model, Site};
 use crate::ledger::{
     AccountId, Amount, Book, Decline, Done, GrantId, ModelCode, Operation, PoolId, Side, Timestamp, Unit,
 };
@@ -44,8 +44,14 @@ pub(super) struct NewBody {
     side: Option<Side>,
     #[schema(value_type = Option<String>)]
     unit: Option<Unit>,
-    /// Now where absent.
+    /// Where absent: the latest of the three below; now where none of them is known.
     start: Option<String>,
+    /// When the account was activated; where absent, what the account's standing says.
+    activated: Option<String>,
+    /// When the model was released.
+    released: Option<String>,
+    /// When the application for the model was approved.
+    approved: Option<String>,
     /// A time, or `never`.
     end: Option<String>,
     valid_days: Option<u32>,
@@ -113,7 +119,8 @@ pub(super) async fn add(
     let rules = state.rules();
     let book = state.store.book(&account).await?;
     let site = known_site(&rules, &book.site)?;
-    let operation = meant(&rules, site, state.store.now(), &body)?;
+    let activated = standing::of(&state, &book).await?.activated_at;
+    let operation = meant(&rules, site, (state.store.now(), activated), &body)?;
     match operate(state.store.as_ref(), &account, operation).await? {
         Done::GrantAdded(grant) => {
             let made = view(&state, &account, grant).await?;
@@ -124,24 +131,34 @@ pub(super) async fn add(
 }
 
 /// The operation that a body means, by the catalogue's and the site's rules where it is silent.
-fn meant(rules: &Rules, site: &Site, now: Timestamp, body: &NewBody) -> Answer<Operation> {
+fn meant(
+    rules: &Rules,
+    site: &Site,
+    (now, activated): (Timestamp, Option<Timestamp>),
+    body: &NewBody,
+) -> Answer<Operation> {
     let model = model_of(rules, body)?;
     if let Some(unit) = body.unit.filter(|unit| *unit != model.unit) {
         let detail = format!("`{}` is counted in {:?}, not in {unit:?}.", model.code, model.unit).to_lowercase();
         return Err(Problem::invalid("wrong_unit", detail));
     }
-    let start = body.start.as_deref().map_or(Ok(now), |text| time(text, site))?;
-    let end = match (body.end.as_deref(), body.valid_days) {
-        (Some(_), Some(_)) => {
+    let read = |text: &Option<String>| text.as_deref().map(|text| time(text, site)).transpose();
+    let known = Beginnings {
+        activated: read(&body.activated)?.or(activated),
+        released: read(&body.released)?,
+        approved: read(&body.approved)?,
+    };
+    let (start, end) = site.validity(known, model.validity_days, now);
+    // A beginning that is given moves the end with it.
+    let days = body.valid_days.map(u64::from).unwrap_or_else(|| (end.0 - start.0) / when::DAY_MS);
+    let start = read(&body.start)?.unwrap_or(start);
+    let end = match body.end.as_deref() {
+        Some(_) if body.valid_days.is_some() => {
             return Err(Problem::invalid("invalid_body", "`end` and `valid_days` say the same; give one."));
         }
-        (Some("never"), None) => None,
-        (Some(text), None) => Some(time(text, site)?),
-        (None, days) => {
-            // Where two rules differ, the one that ends sooner: a grant that ends too early costs nothing.
-            let days = days.unwrap_or_else(|| model.validity_days.min(site.validity_days));
-            Some(start.plus(u64::from(days) * when::DAY_MS))
-        }
+        Some("never") => None,
+        Some(text) => Some(time(text, site)?),
+        None => Some(start.plus(days * when::DAY_MS)),
     };
     Ok(Operation::AddGrant {
         pool: model.pool.clone(),

@@ -13,7 +13,7 @@ use super::accounts::operate;
 use super::body::{Body, Named, Params};
 use super::page::{List, Paged};
 use super::problem::{Answer, Problem};
-use super::{AdminState, when};
+use super::{AdminState, people, when};
 use crate::ledger::{AccountId, Key, KeyId, KeyState, ModelCode, Operation};
 use crate::store::keys::{new_id, new_key};
 
@@ -32,6 +32,8 @@ pub(super) struct KeyView {
     #[schema(value_type = Vec<String>)]
     models: BTreeSet<ModelCode>,
     workspace: Option<String>,
+    /// Whose it is.
+    user: Option<String>,
     last4: String,
     created: String,
 }
@@ -44,6 +46,7 @@ impl From<&Key> for KeyView {
             state: key.state,
             models: key.models.clone(),
             workspace: key.workspace.clone(),
+            user: None,
             last4: key.last4.clone(),
             created: when::show(key.created),
         }
@@ -62,6 +65,8 @@ pub(super) struct NewBody {
     #[schema(value_type = Vec<String>)]
     models: BTreeSet<ModelCode>,
     workspace: Option<String>,
+    /// Whose it is: a user of the account.
+    user: Option<String>,
 }
 
 /// A new key with its secret.
@@ -70,6 +75,8 @@ pub(super) struct NewBody {
 struct Made {
     #[serde(flatten)]
     key: KeyView,
+    /// The key itself, in the first answer alone: a repeat by Idempotency-Key has `null` here.
+    #[schema(value_type = Option<String>)]
     secret: String,
 }
 
@@ -102,7 +109,9 @@ pub(super) async fn list(
     Params(which): Params<Paged>,
 ) -> Answer<Json<List<KeyView>>> {
     let book = state.store.book(&id).await?;
-    let keys = book.keys.values().map(KeyView::from).collect();
+    let mut owners = people::owners(&state, &id).await?;
+    let keys =
+        book.keys.values().map(|key| KeyView { user: owners.remove(key.id.as_str()), ..KeyView::from(key) }).collect();
     Ok(which.page()?.cut(keys, |key: &KeyView| key.id.to_string()))
 }
 
@@ -122,6 +131,9 @@ pub(super) async fn create(
     check(&state, &body)?;
     // Asked first, so that an unknown account is said before anything is made.
     let book = state.store.book(&account).await?;
+    if let Some(user) = &body.user {
+        people::check_user(&state, &account, user).await?;
+    }
     let (secret, digest, last4) = new_key(&state.pepper).map_err(no_entropy)?;
     let id = loop {
         let id = KeyId::from(new_id("key-").map_err(no_entropy)?);
@@ -138,7 +150,10 @@ pub(super) async fn create(
         last4,
         created: state.store.now(),
     };
-    let view = KeyView::from(&key);
+    let view = KeyView { user: body.user.clone(), ..KeyView::from(&key) };
+    if let Some(user) = body.user {
+        people::give(&state, &account, &key.id, user).await?;
+    }
     state.store.add_key(&account, key, digest).await?;
     let made = Made { key: view, secret: secret.expose().to_owned() };
     Ok((StatusCode::CREATED, Json(made)).into_response())

@@ -29,7 +29,7 @@ pub(super) struct ModelView {
     kind: ModelType,
     #[schema(value_type = String)]
     unit: Unit,
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     free_quota: Option<FreeQuota>,
     validity_days: u32,
     #[schema(value_type = Option<Object>)]

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Body;
 use tokio_util::task::TaskTracker;
 
-use crate::catalogue::Model;
+use crate::catalogue::{Model, Site};
 use crate::clock::Clock;
 use crate::dialect::{Dialect, DialectError, Facts, Metering, Route, RouteMatch, route};
 use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules, Unit};
@@ -182,7 +182,8 @@ impl Proxy {
         let call_bound = bounds_of(&facts, model, shared)?;
         let upstream = Arc::clone(shared.upstreams.of(&model.code));
         self.check_upstream(&upstream, shared.settings.quota.breaker_pause)?;
-        let admitted = self.admit(shared, &caller, &facts, model, &call_bound, record.id).await;
+        let beside = beside_the_quota(&facts, shared.sites.get(&*caller.site), &upstream);
+        let admitted = self.admit(shared, &caller, &facts, (model, &call_bound), &beside, record.id).await;
         let (admission, overrun) = admitted.inspect_err(|_| {
             upstream.breaker.not_sent();
             record.metrics.refused.inc();
@@ -219,8 +220,8 @@ impl Proxy {
         shared: &Shared,
         caller: &Caller,
         facts: &Facts,
-        model: &Model,
-        call_bound: &CallBound,
+        (model, call_bound): (&Model, &CallBound),
+        beside: &[String],
         hold: HoldId,
     ) -> Result<(Admission, Overrun), Rejection> {
         let quota = &shared.settings.quota;
@@ -241,17 +242,32 @@ impl Proxy {
                 switch_default_on: site.is_none_or(|site| site.switch_default_on),
                 priced: !model.prices.is_empty(),
                 bounded: model.bounds.is_some(),
-                covered: facts.surcharges.is_empty(),
+                covered: beside.is_empty(),
             },
         };
         let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
         match self.parts.gate.admit(&caller.account, reserve, patience).await {
             Ok(admission) => Ok((admission, overrun)),
-            Err(Rejection::Refused(Refusal::NotCovered)) => Err(Rejection::NotCovered(facts.surcharges.clone())),
+            Err(Rejection::Refused(Refusal::NotCovered)) => Err(Rejection::NotCovered(beside.to_vec())),
             Err(Rejection::Refused(Refusal::ModelNotAllowed)) => Err(Rejection::ModelNotFound(shown(&facts.model))),
             Err(rejection) => Err(rejection),
         }
     }
+}
+
+/// What the call would be billed for beside the quota, by the parameter or the setting that says so (C2, C3, C11).
+fn beside_the_quota(facts: &Facts, site: Option<&Arc<Site>>, upstream: &Upstream) -> Vec<String> {
+    let covers = site.map(|site| site.covers).unwrap_or_default();
+    let billed = |name: &&String| !(covers.explicit_cache && *name == "cache_control");
+    let mut beside: Vec<String> = facts.surcharges.iter().filter(billed).cloned().collect();
+    let Some(site) = site else { return beside };
+    if let Some(why) = site.uncovered_host(upstream.host()) {
+        beside.push(format!("upstream.{}.base_url ({why})", upstream.name()));
+    }
+    if upstream.key().is_some_and(|key| site.is_other_key(key)) {
+        beside.push(format!("upstream.{}.api_key (a key of another product)", upstream.name()));
+    }
+    beside
 }
 
 fn bounds_of(facts: &Facts, model: &Model, shared: &Shared) -> Result<CallBound, Rejection> {

@@ -23,6 +23,7 @@ mod campaign_trouble;
 mod cli;
 mod clients;
 mod config;
+mod contract;
 mod dialects;
 mod dialects_facts;
 mod dialects_input;

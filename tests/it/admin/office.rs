@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Body;
 use gratis::admin::{AdminState, Check, Coverage, Reloaded, Rules, Token, router};
-use gratis::catalogue::{Catalogue, FreeQuota, Model, Site};
+use gratis::catalogue::{Catalogue, Covers, FreeQuota, Model, Notices, Site};
 use gratis::clock::Clock;
 use gratis::ledger::{
     AccountId, AccountState, Ask, Command, HoldId, KeyId, Outcome, Overrun, Reserve, ReserveRules, Resolution,
@@ -242,5 +242,10 @@ pub fn site(name: &str, switch_off: SwitchOff) -> Site {
         unverified_is_free_only: true,
         console_lag_minutes: 60,
         endpoints: Vec::new(),
+        cohorts: Vec::new(),
+        covers: Covers::default(),
+        notices: Notices { on: true, remaining_percent: vec![20, 0], days_before_end: vec![7] },
+        other_products: Vec::new(),
+        other_keys: Vec::new(),
     }
 }

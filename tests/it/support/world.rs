@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gratis::catalogue::{Bounds, Catalogue, Confidence, Model, ModelType, Price, Site, Thinking};
+use gratis::catalogue::{Bounds, Catalogue, Confidence, Covers, Model, ModelType, Notices, Price, Site, Thinking};
 use gratis::clock::Clock;
 use gratis::ledger::{
     AccountId, AccountState, Balance, Book, HoldState, Key, KeyId, KeyState, Operation, Outcome, Overrun, Side,
@@ -326,6 +326,11 @@ pub fn site() -> Site {
         unverified_is_free_only: true,
         console_lag_minutes: 60,
         endpoints: Vec::new(),
+        cohorts: Vec::new(),
+        covers: Covers::default(),
+        notices: Notices { on: true, remaining_percent: vec![20, 0], days_before_end: vec![7] },
+        other_products: Vec::new(),
+        other_keys: Vec::new(),
     }
 }
 
