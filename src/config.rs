@@ -128,7 +128,11 @@ pub fn known_keys() -> Vec<String> {
     let tree = read_tree(None, &Env::default(), &mut report);
     // Mistakes, such as a secret that is absent, do not keep a key from being asked for.
     let _ = read_everything(&tree, &Env::default(), &mut report);
-    let elsewhere = |key: &String| !["model.", "defaults.", "region."].iter().any(|prefix| key.starts_with(prefix));
+    let elsewhere = |key: &String| {
+        !["model.", "defaults.", "region.", "cohort.", "covers.", "notices."]
+            .iter()
+            .any(|prefix| key.starts_with(prefix))
+    };
     report.known.into_iter().filter(elsewhere).collect()
 }
 

@@ -6,6 +6,7 @@ mod grants;
 mod journal;
 mod keys;
 pub mod office;
+mod standing;
 mod switches;
 mod sync;
 mod system;

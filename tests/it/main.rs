@@ -38,6 +38,7 @@ mod load;
 mod privacy;
 mod rejections;
 mod request_path;
+mod rules;
 mod serve;
 mod simulator;
 mod store_child;

@@ -38,6 +38,8 @@ pub struct Plan {
     pub max_body: usize,
     /// The origin of another upstream than the simulator.
     pub upstream: Option<String>,
+    /// The rules of the account's site.
+    pub site: Site,
 }
 
 impl Plan {
@@ -54,6 +56,7 @@ impl Plan {
             head_timeout: Duration::from_secs(300),
             max_body: 10 << 20,
             upstream: None,
+            site: site(),
         }
     }
 }
@@ -175,7 +178,7 @@ impl World {
                 log_requests: false,
             },
             catalogue: Arc::new(Catalogue::new(plan.models)),
-            sites: HashMap::from([("test".to_owned(), Arc::new(site()))]),
+            sites: HashMap::from([("test".to_owned(), Arc::new(plan.site))]),
             upstreams: Upstreams { default: Arc::new(upstream.unwrap()), by_model: HashMap::new() },
         };
         let shared = Arc::new(ArcSwap::from_pointee(shared));
