@@ -21,6 +21,7 @@ mod holds;
 mod journal;
 mod keys;
 mod models;
+mod notices;
 mod openapi;
 mod owned;
 mod page;
@@ -51,6 +52,7 @@ pub use guard::{OPEN_PATHS, Token};
 
 use crate::catalogue::{Catalogue, Model, Site};
 use crate::ledger::PoolId;
+use crate::notify::Notifier;
 use crate::store::keys::Pepper;
 use crate::store::{NoteStore, Store};
 
@@ -149,6 +151,8 @@ pub struct AdminState {
     pub pepper: Pepper,
     /// What is kept beside the books.
     pub notes: Arc<dyn NoteStore>,
+    /// Tells by mail and webhook.
+    pub notifier: Arc<Notifier>,
     /// The operator's token.
     pub token: Option<Token>,
     /// A token that may look and not change.
@@ -239,6 +243,10 @@ fn model_routes() -> OpenApiRouter<AdminState> {
 
 fn other_routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
+        .routes(routes!(notices::of_account, notices::set_of_account))
+        .routes(routes!(notices::of_model, notices::set_of_model))
+        .routes(routes!(notices::channels, notices::change_channels))
+        .routes(routes!(notices::test))
         .routes(routes!(balances::all))
         .routes(routes!(audit::list))
         .routes(routes!(system::coverage))

@@ -19,6 +19,7 @@ use crate::admin::{self, AdminState, Check, Coverage, Rules, Token};
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::dialect::{self, Dialect, Metering};
+use crate::notify::{Known, Notifier};
 use crate::proxy::{self, Proxy, Shared};
 use crate::server::{self, Listening};
 use crate::store::embedded::{Embedded, Notes};
@@ -61,6 +62,7 @@ pub struct Running {
     serving: JoinHandle<Result<bool, String>>,
     admin: JoinHandle<Result<bool, String>>,
     worker: JoinHandle<()>,
+    watch: JoinHandle<()>,
     stop: CancellationToken,
     stop_admin: CancellationToken,
     draining: Arc<AtomicBool>,
@@ -92,11 +94,20 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let draining = Arc::new(AtomicBool::new(false));
     let notes = Notes::open(&config.store.state_dir, clock.clone()).map_err(|error| error.to_string())?;
     let notes: Arc<dyn NoteStore> = Arc::new(notes);
+    let notifier = Notifier::new(
+        &settings::notify(&config.notify)?,
+        Arc::clone(&store),
+        Arc::clone(&notes),
+        known(&shared),
+        clock.clone(),
+    )?;
+    let notifier = Arc::new(notifier);
     let admin_state = AdminState {
         store: Arc::clone(&store),
         rules: rules(&shared, config.site.name.clone()),
         pepper: pepper.clone(),
         notes: Arc::clone(&notes),
+        notifier: Arc::clone(&notifier),
         token,
         read_token: config.admin.read_token.as_ref().and_then(|token| Token::new(token.expose())),
         changing: Arc::default(),
@@ -120,6 +131,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let serving = spawn(serve(listening, service, stop.clone(), drain));
     let admin = spawn(serve(admin_listening, admin::router(admin_state), stop_admin.clone(), ADMIN_DRAIN));
     let worker = spawn(worker);
+    let watch = spawn(notifier.run(stop.clone()));
     Ok(Running {
         proxy_address,
         admin_address,
@@ -129,6 +141,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         serving,
         admin,
         worker,
+        watch,
         stop,
         stop_admin,
         draining,
@@ -179,6 +192,8 @@ impl Running {
         clean &= tokio::time::timeout(self.drain.saturating_sub(since.elapsed()), tasks.wait()).await.is_ok();
         drop(self.proxy);
         clean &= tokio::time::timeout(LAST_SETTLEMENTS, self.worker).await.is_ok();
+        // What it was telling somebody is told again after the next start.
+        self.watch.abort();
         self.stop_admin.cancel();
         // What an operator still asks for may be cut.
         let _ = self.admin.await;
@@ -199,6 +214,14 @@ fn rules(shared: &Arc<ArcSwap<Shared>>, default_site: String) -> admin::Source<R
         let mut sites: Vec<_> = shared.sites.values().cloned().collect();
         sites.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Rules { catalogue: Arc::clone(&shared.catalogue), sites, default_site: default_site.clone() }
+    })
+}
+
+fn known(shared: &Arc<ArcSwap<Shared>>) -> Arc<dyn Fn() -> Known + Send + Sync> {
+    let shared = Arc::clone(shared);
+    Arc::new(move || {
+        let shared = shared.load();
+        Known { catalogue: Arc::clone(&shared.catalogue), sites: shared.sites.values().cloned().collect() }
     })
 }
 

@@ -16,6 +16,7 @@ pub mod init;
 mod key;
 mod load;
 mod model;
+mod notify;
 mod out;
 mod route;
 mod serve;
@@ -109,6 +110,8 @@ enum Command {
     Hold(hold::Args),
     /// The lines of the ledger.
     Entry(entry::Args),
+    /// Notices by mail and webhook: which, and a trial.
+    Notify(notify::Args),
     /// Who changed what, and when.
     Audit(audit::Args),
     /// The routes that are metered.
@@ -158,6 +161,7 @@ fn dispatch(command: Command, out: &mut Out<'_>) -> Done {
         Command::Model(args) => model::run(args, out),
         Command::Hold(args) => hold::run(args, out),
         Command::Entry(args) => entry::run(args, out),
+        Command::Notify(args) => notify::run(args, out),
         Command::Audit(args) => audit::run(args, out),
         Command::Route(args) => route::run(args, out),
         Command::Store(args) => store::run(args, out),

@@ -26,7 +26,8 @@
 //! * [`catalogue`]: models and sites as values. Pure.
 //! * [`dialect`]: one API's shapes: bytes in, values out. Pure; knows no quota.
 //! * [`clock`], [`telemetry`]: time, metrics, log lines. Know no domain type.
-//! * [`store`]: keeps books durably. Adds no rule of its own.
+//! * [`store`]: keeps books durably, and notes beside them. Adds no rule of its own.
+//! * [`notify`]: tells by mail and webhook when a grant passes a mark. On no call's path.
 //! * [`proxy`]: the request path. The only way upstream; knows no rule of the quota.
 //! * [`admin`]: the operator's JSON API. Meets the request path only in the store.
 //! * [`load`]: the load client. Names nothing else of ours.
@@ -35,7 +36,7 @@
 //! * [`app`]: puts the parts together. [`cli`]: the command line.
 //! * [`simulator`]: an upstream with a ledger of its own. Names no other room: an oracle must not share our code.
 //!
-//! A room names only rooms above it in this order: ledger; catalogue; dialect, clock, telemetry; store; proxy, admin, load;
+//! A room names only rooms above it in this order: ledger; catalogue; dialect, clock, telemetry; store, notify; proxy, admin, load;
 //! server; config; app; cli. `tests/it/tidy.rs` fails the build where this is broken.
 //!
 //! # What is always true
@@ -60,6 +61,7 @@ pub mod config;
 pub mod dialect;
 pub mod ledger;
 pub mod load;
+pub mod notify;
 pub mod proxy;
 pub mod server;
 pub mod simulator;

@@ -82,7 +82,7 @@ pub(super) async fn change_model(Named(code): Named<String>) -> Problem {
     owned(&format!("What is known of the model `{code}` is in the catalogue"), "[site] catalogue_file")
 }
 
-fn owned(what: &str, setting: &str) -> Problem {
+pub(super) fn owned(what: &str, setting: &str) -> Problem {
     Problem::conflict(
         "owned_by_configuration",
         format!(

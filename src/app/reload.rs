@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::admin::{Reload, Reloaded};
-use crate::config::Loaded;
+use crate::config::{Loaded, NotifyConfig};
 use crate::proxy::Shared;
 use crate::server::Certificates;
 use crate::telemetry::Metrics;
@@ -39,9 +39,17 @@ impl Fixed {
             ("store.state_dir", config.store.state_dir.display().to_string()),
             ("quota.drain_streams", config.quota.drain_streams.to_string()),
             ("quota.settle_queue", config.quota.settle_queue.to_string()),
+            ("notify", notify(&config.notify)),
             ("limits.in_flight", config.limits.in_flight.to_string()),
         ])
     }
+}
+
+/// Everything of `[notify]` but its secrets.
+fn notify(notify: &NotifyConfig) -> String {
+    let mail = notify.mail.as_ref().map(|mail| (&mail.host, mail.port, mail.tls, &mail.from, &mail.to));
+    let webhook = notify.webhook.as_ref().map(|webhook| &webhook.url);
+    format!("{:?} {mail:?} {webhook:?}", notify.check_every)
 }
 
 impl Reloader {

@@ -35,6 +35,7 @@ mod dialects_stream;
 mod ends;
 mod ledger;
 mod load;
+mod notices;
 mod privacy;
 mod rejections;
 mod request_path;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,8 +13,9 @@ use gratis::ledger::{
     AccountId, AccountState, Ask, Command, HoldId, KeyId, Outcome, Overrun, Reserve, ReserveRules, Resolution,
     SwitchOff, Timestamp, Unit, Usage,
 };
+use gratis::notify::{self, Known, Notifier};
 use gratis::store::embedded::Notes;
-use gratis::store::{LedgerStore, NewAccount, Pepper, Store};
+use gratis::store::{LedgerStore, NewAccount, NoteStore, Pepper, Store};
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -85,11 +87,13 @@ impl Office {
     pub fn on(store: Arc<dyn Store>, memory: Arc<MemoryStore>, clock: Clock) -> Self {
         let draining = Arc::new(AtomicBool::new(false));
         let reload = Arc::new(Mutex::new(Ok(Reloaded::default())));
+        let notes: Arc<dyn NoteStore> = Arc::new(Notes::in_memory(clock.clone()).unwrap());
         let state = AdminState {
-            store,
+            store: Arc::clone(&store),
             rules: Arc::new(rules),
             pepper: Pepper::from_bytes(&[7; 32]),
-            notes: Arc::new(Notes::in_memory(clock.clone()).unwrap()),
+            notifier: Arc::new(notifier(&store, &notes, &clock)),
+            notes,
             token: Token::new(TOKEN),
             read_token: Token::new(READ_TOKEN),
             changing: Arc::default(),
@@ -186,6 +190,13 @@ impl Office {
         let made = self.call("POST", "/admin/v1/accounts/default/keys", serde_json::json!({})).await.ok();
         (made["id"].as_str().unwrap().to_owned(), made["secret"].as_str().unwrap().to_owned())
     }
+}
+
+/// Without channels: it tells nobody.
+fn notifier(store: &Arc<dyn Store>, notes: &Arc<dyn NoteStore>, clock: &Clock) -> Notifier {
+    let settings = notify::Settings { check_every: Duration::from_secs(10), mail: None, webhook: None };
+    let known = || Known { catalogue: rules().catalogue, sites: rules().sites };
+    Notifier::new(&settings, Arc::clone(store), Arc::clone(notes), Arc::new(known), clock.clone()).unwrap()
 }
 
 fn coverage() -> Vec<Coverage> {
