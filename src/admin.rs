@@ -11,6 +11,7 @@
 mod accounts;
 mod audit;
 mod balances;
+mod because;
 mod body;
 mod entries;
 mod etag;
@@ -27,11 +28,14 @@ mod owned;
 mod page;
 mod people;
 mod problem;
+mod requests;
 mod snapshot;
 mod standing;
 mod switches;
 mod sync;
 mod system;
+mod table;
+mod upstreams;
 pub mod when;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -234,7 +238,10 @@ fn model_routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(switches::show, switches::one))
         .routes(routes!(switches::several))
         .routes(routes!(sync::put_figure))
+        .routes(routes!(sync::put_table))
         .routes(routes!(sync::reopen))
+        .routes(routes!(upstreams::list))
+        .routes(routes!(upstreams::reopen))
         .routes(routes!(models::catalogue))
         .routes(routes!(owned::model, owned::change_model))
         .routes(routes!(owned::sites))
@@ -247,6 +254,9 @@ fn other_routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(notices::of_model, notices::set_of_model))
         .routes(routes!(notices::channels, notices::change_channels))
         .routes(routes!(notices::test))
+        .routes(routes!(requests::why))
+        .routes(routes!(requests::of_account, requests::set_of_account))
+        .routes(routes!(requests::of_key, requests::set_of_key))
         .routes(routes!(balances::all))
         .routes(routes!(audit::list))
         .routes(routes!(system::coverage))

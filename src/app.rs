@@ -63,6 +63,7 @@ pub struct Running {
     admin: JoinHandle<Result<bool, String>>,
     worker: JoinHandle<()>,
     watch: JoinHandle<()>,
+    explainer: JoinHandle<()>,
     stop: CancellationToken,
     stop_admin: CancellationToken,
     draining: Arc<AtomicBool>,
@@ -124,6 +125,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     };
     let (proxy, worker) =
         Proxy::new(shared, store, Arc::new(pepper), clock, Arc::clone(&metrics), config.quota.settle_queue);
+    let explainer = spawn(proxy.keep_beside(Arc::clone(&notes), config.log.explain));
     let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
     let (proxy_address, admin_address) = (listening.address(), admin_listening.address());
     let drain = config.server.drain_timeout;
@@ -142,6 +144,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         admin,
         worker,
         watch,
+        explainer,
         stop,
         stop_admin,
         draining,
@@ -192,6 +195,7 @@ impl Running {
         clean &= tokio::time::timeout(self.drain.saturating_sub(since.elapsed()), tasks.wait()).await.is_ok();
         drop(self.proxy);
         clean &= tokio::time::timeout(LAST_SETTLEMENTS, self.worker).await.is_ok();
+        clean &= tokio::time::timeout(LAST_SETTLEMENTS, self.explainer).await.is_ok();
         // What it was telling somebody is told again after the next start.
         self.watch.abort();
         self.stop_admin.cancel();

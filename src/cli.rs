@@ -6,9 +6,12 @@
 mod account;
 mod audit;
 mod client;
+mod completions;
 pub mod configuration;
 mod demo;
 mod entry;
+mod estimate;
+mod fallback;
 mod grant;
 mod health;
 mod hold;
@@ -22,7 +25,10 @@ mod route;
 mod serve;
 mod simulator;
 mod store;
+mod upstream;
+mod user;
 mod version;
+mod why;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -110,6 +116,16 @@ enum Command {
     Hold(hold::Args),
     /// The lines of the ledger.
     Entry(entry::Args),
+    /// Why a call was decided as it was.
+    Why(why::Args),
+    /// Users of an account: whose a key is.
+    User(user::Args),
+    /// Workspaces of an account.
+    Workspace(user::Args),
+    /// Models that serve instead of one whose free quota is used up.
+    Fallback(fallback::Args),
+    /// Upstreams that said that their account is overdue.
+    Upstream(upstream::Args),
     /// Notices by mail and webhook: which, and a trial.
     Notify(notify::Args),
     /// Who changed what, and when.
@@ -126,6 +142,8 @@ enum Command {
     Health(health::Args),
     /// Read the configuration of a running gratis again.
     Reload(route::ReloadArgs),
+    /// What a shell needs to complete commands.
+    Completions(completions::Args),
     /// What this program is.
     Version,
 }
@@ -161,6 +179,12 @@ fn dispatch(command: Command, out: &mut Out<'_>) -> Done {
         Command::Model(args) => model::run(args, out),
         Command::Hold(args) => hold::run(args, out),
         Command::Entry(args) => entry::run(args, out),
+        Command::Why(args) => why::run(args, out),
+        Command::User(args) => user::run(args, "users", out),
+        Command::Workspace(args) => user::run(args, "workspaces", out),
+        Command::Fallback(args) => fallback::run(args, out),
+        Command::Upstream(args) => upstream::run(args, out),
+        Command::Completions(args) => completions::run(&args, out),
         Command::Notify(args) => notify::run(args, out),
         Command::Audit(args) => audit::run(args, out),
         Command::Route(args) => route::run(args, out),

@@ -10,6 +10,7 @@ mod bound;
 mod breaker;
 mod drain;
 mod exchange;
+mod fallback;
 mod forward;
 mod gather;
 mod handler;
@@ -21,6 +22,8 @@ mod rejection;
 mod send;
 mod settings;
 mod settlement;
+mod trace;
+mod truth;
 mod upstream;
 
 pub use handler::Proxy;

@@ -61,7 +61,7 @@ pub(super) struct BalanceRow {
     spent: Amount,
     #[schema(value_type = u64)]
     presumed: Amount,
-    available: i64,
+    pub(super) available: i64,
     start: String,
     end: Option<String>,
     status: Status,

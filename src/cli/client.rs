@@ -49,6 +49,11 @@ impl AdminArgs {
         runtime()?.block_on(calls(admin))
     }
 
+    /// The configuration of the gratis that is meant.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     pub(super) fn is_json(&self) -> bool {
         self.output == Format::Json
     }

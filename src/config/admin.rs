@@ -39,6 +39,8 @@ pub struct LogConfig {
     pub filter: String,
     /// Whether each request has a line.
     pub requests: bool,
+    /// Whether each call's decision is kept for `gratis why`.
+    pub explain: bool,
 }
 
 /// How log lines look.
@@ -81,8 +83,9 @@ pub(super) fn read_log(mut r: Reader<'_, '_>) -> Option<LogConfig> {
         parsed.map(|_| text.to_owned()).map_err(|error| format!("\"{text}\" is no log filter: {error}"))
     });
     let requests = r.flag("requests");
+    let explain = r.flag("explain");
     r.finish();
-    Some(LogConfig { format: format?, filter: filter?, requests: requests? })
+    Some(LogConfig { format: format?, filter: filter?, requests: requests?, explain: explain? })
 }
 
 /// A secret that `gratis init` makes, unless the operator names a place of their own.

@@ -1,6 +1,6 @@
 //! One request, in a straight line.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,7 +15,7 @@ use crate::catalogue::{Model, Site};
 use crate::clock::Clock;
 use crate::dialect::{Dialect, DialectError, Facts, Metering, Route, RouteMatch, route};
 use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules, Unit};
-use crate::store::{Caller, Pepper, Store, StoreErrorKind};
+use crate::store::{Caller, NoteStore, Pepper, Store, StoreErrorKind};
 use crate::telemetry::Metrics;
 
 use super::admission::{Admission, Gate, Patience};
@@ -30,6 +30,7 @@ use super::rejection::{Rejection, UpstreamTrouble};
 use super::send::{self, Ready};
 use super::settings::Shared;
 use super::settlement::SettlementQueue;
+use super::trace::Traces;
 use super::upstream::Upstream;
 use super::{forward, headers};
 
@@ -41,17 +42,31 @@ pub(super) struct ProxyParts {
     pub(super) drainer: Drainer,
     pepper: Arc<Pepper>,
     gate: Gate,
+    beside: OnceLock<Beside>,
+}
+
+/// What the request path reads and keeps beside the books; without it there is no fallback and no explanation.
+pub(super) struct Beside {
+    pub(super) notes: Arc<dyn NoteStore>,
+    traces: Option<Traces>,
+}
+
+impl ProxyParts {
+    /// The notes, where they were given.
+    pub(super) fn notes(&self) -> Option<&Arc<dyn NoteStore>> {
+        self.beside.get().map(|beside| &beside.notes)
+    }
 }
 
 /// The request path.
 #[derive(Clone)]
 pub struct Proxy {
-    parts: Arc<ProxyParts>,
+    pub(super) parts: Arc<ProxyParts>,
     shared: Arc<ArcSwap<Shared>>,
 }
 
 /// A request that may go upstream.
-enum Prepared {
+pub(super) enum Prepared {
     /// It costs nothing.
     Free(Box<Parts>, Route),
     /// It is admitted.
@@ -73,8 +88,19 @@ impl Proxy {
         let gate = Gate::new(Arc::clone(&store), queue);
         let drains = shared.load().settings.quota.drain_streams;
         let drainer = Drainer::new(drains, Arc::clone(&metrics));
-        let parts = ProxyParts { store, clock, metrics, drainer, pepper, gate };
+        let parts = ProxyParts { store, clock, metrics, drainer, pepper, gate, beside: OnceLock::new() };
         (Self { parts: Arc::new(parts), shared }, worker)
+    }
+
+    /// Gives the request path its notes, once. The future is the writer of traces: it ends as the settlement worker does.
+    pub fn keep_beside(&self, notes: Arc<dyn NoteStore>, explain: bool) -> impl Future<Output = ()> + Send + 'static {
+        let parts = &self.parts;
+        let (store, metrics) = (Arc::clone(&parts.store), Arc::clone(&parts.metrics));
+        let (traces, writer) = Traces::new(store, Arc::clone(&notes), parts.clock.clone(), metrics);
+        let traces = explain.then_some(traces);
+        // A second time changes nothing: whoever came first is kept.
+        let _ = parts.beside.set(Beside { notes, traces });
+        writer
     }
 
     /// Work that outlives its request: to be waited for at shutdown.
@@ -91,6 +117,7 @@ impl Proxy {
         let shared = self.shared.load_full();
         let id = HoldId(uuid::Uuid::now_v7().as_u128());
         let mut record = Record::new(id, &self.parts.metrics, shared.settings.log_requests);
+        record.traces = self.parts.beside.get().and_then(|beside| beside.traces.clone());
         match self.prepare(request, &shared, &mut record).await {
             Ok(Prepared::Free(head, route)) => match forward::free(&shared, &route, &head, &mut record).await {
                 Ok(response) => response,
@@ -158,21 +185,21 @@ impl Proxy {
                 let settings = &shared.settings;
                 let body = body::read(&head.headers, body, settings.max_body, settings.body_timeout).await?;
                 record.body_left = false;
-                self.metered(shared, route, caller, head.headers, body, record).await
+                self.metered_or_instead(shared, route, caller, head.headers, body, record).await
             }
         }
     }
 
-    async fn metered(
+    pub(super) async fn metered(
         &self,
         shared: &Arc<Shared>,
-        route: Route,
-        caller: Caller,
-        client: HeaderMap,
-        body: Bytes,
+        route: &Route,
+        caller: &Caller,
+        client: &HeaderMap,
+        body: &Bytes,
         record: &mut Record,
     ) -> Result<Prepared, Rejection> {
-        let facts = Facts::read(&body).map_err(Rejection::InvalidRequest)?;
+        let facts = Facts::read(body).map_err(Rejection::InvalidRequest)?;
         // What is counted in another unit than tokens cannot be metered by a chat's usage.
         let model = shared.catalogue.model(&facts.model).filter(|model| model.unit == Unit::Tokens);
         let model = model.ok_or_else(|| Rejection::ModelNotFound(shown(&facts.model)))?;
@@ -183,22 +210,31 @@ impl Proxy {
         let upstream = Arc::clone(shared.upstreams.of(&model.code));
         self.check_upstream(&upstream, shared.settings.quota.breaker_pause)?;
         let beside = beside_the_quota(&facts, shared.sites.get(&*caller.site), &upstream);
-        let admitted = self.admit(shared, &caller, &facts, (model, &call_bound), &beside, record.id).await;
-        let (admission, overrun) = admitted.inspect_err(|_| {
+        record.decision.pool = Some(model.pool.clone());
+        record.decision.upstream = Some(upstream.name().into());
+        record.decision.ask = Some(call_bound.ask);
+        record.decision.beside.clone_from(&beside);
+        let admitted = self.admit(shared, caller, &facts, (model, &call_bound), &beside, record.id).await;
+        let (admission, overrun) = admitted.inspect_err(|rejection| {
             upstream.breaker.not_sent();
             record.metrics.refused.inc();
+            record.decision.refusal = rejection.refusal();
         })?;
+        record.decision.refusal = None;
+        record.decision.admitted = Some(admission.admitted);
         record.metrics.admitted.inc();
         record.held = admission.admitted.input.saturating_add(admission.admitted.output);
         let bounded = admission.admitted.mode == BillingMode::FreeQuotaOnly && overrun == Overrun::Never;
         let strip_usage = facts.stream && !facts.usage_asked;
         let clamp = call_bound.clamp(&admission.admitted, bounded, strip_usage);
         let lowered = call_bound.lowered(&facts, &clamp);
-        let body = facts.splice(&body, &clamp);
+        (record.decision.sent_answer, record.decision.sent_thinking) = (clamp.answer, clamp.thinking_budget);
+        record.decision.lowered = lowered;
+        let body = facts.splice(body, &clamp);
         let told = headers::told(&admission, model, &clamp, lowered);
         Ok(Prepared::Metered(Box::new(Ready {
-            route,
-            client,
+            route: route.clone(),
+            client: client.clone(),
             stream: facts.stream,
             strip_usage,
             body,

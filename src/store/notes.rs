@@ -52,6 +52,8 @@ pub enum Shelf {
     Idempotency,
     /// How calls were decided, by request id.
     Traces,
+    /// Upstreams that said that their account is overdue: `UPSTREAM`, and the tries since, `UPSTREAM#...`.
+    Closures,
     /// What a key may fall back to: `ACCOUNT` or `ACCOUNT/KEY`.
     Fallbacks,
 }
@@ -60,7 +62,7 @@ const DAY_MS: u64 = 86_400_000;
 
 impl Shelf {
     /// Every shelf.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Standing,
         Self::Users,
         Self::Workspaces,
@@ -70,6 +72,7 @@ impl Shelf {
         Self::Crossings,
         Self::Idempotency,
         Self::Traces,
+        Self::Closures,
         Self::Fallbacks,
     ];
 
@@ -86,6 +89,7 @@ impl Shelf {
             Self::Crossings => "crossings",
             Self::Idempotency => "idempotency",
             Self::Traces => "traces",
+            Self::Closures => "closures",
             Self::Fallbacks => "fallbacks",
         }
     }
@@ -103,8 +107,18 @@ impl Shelf {
             | Self::Switches
             | Self::Notices
             | Self::Crossings
+            | Self::Closures
             | Self::Fallbacks => None,
         }
+    }
+}
+
+impl Shelf {
+    /// How many values it keeps at most, the newest by name; `None` = all.
+    #[must_use]
+    pub fn most(self) -> Option<usize> {
+        // A trace is named by the id of its request, which begins with the time.
+        (self == Self::Traces).then_some(200_000)
     }
 }
 

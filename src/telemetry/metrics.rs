@@ -72,6 +72,8 @@ pub struct Metrics {
     pub reloads: Counter,
     /// Configuration reloads that were refused.
     pub reloads_failed: Counter,
+    /// Traces dropped because more came than could be written.
+    pub traces_dropped: Counter,
 }
 
 impl Metrics {
@@ -102,6 +104,8 @@ impl Metrics {
         let log_dropped = with("log_lines_dropped", "Log lines dropped because the sink was too slow");
         let reloads = with("config_reloads", "Configuration reloads taken over");
         let reloads_failed = with("config_reloads_failed", "Configuration reloads refused; the old one stays");
+        let traces_dropped =
+            with("traces_dropped", "Explanations of calls dropped because more came than could be written");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -141,6 +145,7 @@ impl Metrics {
             log_dropped,
             reloads,
             reloads_failed,
+            traces_dropped,
         }
     }
 

@@ -160,8 +160,22 @@ fn set(
     connection
         .prepare_cached("INSERT OR REPLACE INTO note (shelf, name, value, until) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![shelf.name(), name, value, until])?;
-    if until.is_some() && connection.changes() > 0 && rand::random_ratio(1, SWEEP_EVERY) {
-        connection.prepare_cached("DELETE FROM note WHERE until < ?1")?.execute([now])?;
+    if until.is_some() && rand::random_ratio(1, SWEEP_EVERY) {
+        sweep(connection, shelf, now)?;
+    }
+    Ok(())
+}
+
+/// Removes what is too old, and what is too much.
+fn sweep(connection: &Connection, shelf: Shelf, now: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM note WHERE until < ?1")?.execute([now])?;
+    if let Some(most) = shelf.most() {
+        connection
+            .prepare_cached(
+                "DELETE FROM note WHERE shelf = ?1 AND name <= (SELECT name FROM note WHERE shelf = ?1
+                 ORDER BY name DESC LIMIT 1 OFFSET ?2)",
+            )?
+            .execute(params![shelf.name(), signed(most as u64)])?;
     }
     Ok(())
 }
