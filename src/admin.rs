@@ -29,6 +29,7 @@ mod page;
 mod people;
 mod problem;
 mod requests;
+mod shadow;
 mod snapshot;
 mod standing;
 mod switches;
@@ -255,6 +256,7 @@ fn other_routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(notices::channels, notices::change_channels))
         .routes(routes!(notices::test))
         .routes(routes!(requests::why))
+        .routes(routes!(shadow::report))
         .routes(routes!(requests::of_account, requests::set_of_account))
         .routes(routes!(requests::of_key, requests::set_of_key))
         .routes(routes!(balances::all))

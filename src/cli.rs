@@ -23,6 +23,7 @@ mod notify;
 mod out;
 mod route;
 mod serve;
+mod shadow;
 mod simulator;
 mod store;
 mod upstream;
@@ -116,6 +117,8 @@ enum Command {
     Hold(hold::Args),
     /// The lines of the ledger.
     Entry(entry::Args),
+    /// What shadow mode counted.
+    Shadow(shadow::Args),
     /// Why a call was decided as it was.
     Why(why::Args),
     /// Users of an account: whose a key is.
@@ -179,6 +182,7 @@ fn dispatch(command: Command, out: &mut Out<'_>) -> Done {
         Command::Model(args) => model::run(args, out),
         Command::Hold(args) => hold::run(args, out),
         Command::Entry(args) => entry::run(args, out),
+        Command::Shadow(args) => shadow::run(&args, out),
         Command::Why(args) => why::run(args, out),
         Command::User(args) => user::run(args, "users", out),
         Command::Workspace(args) => user::run(args, "workspaces", out),

@@ -22,6 +22,7 @@ mod rejection;
 mod send;
 mod settings;
 mod settlement;
+mod shadow;
 mod trace;
 mod truth;
 mod upstream;

@@ -41,6 +41,7 @@ fn quota(config: &Config) -> QuotaSettings {
             config::Clamp::Absent => ClampPolicy::Absent,
             config::Clamp::Never => ClampPolicy::Never,
         },
+        shadow: quota.shadow,
         overrun: quota.overrun,
         lease: config.store.lease,
         max_call_plain: quota.max_call_plain,

@@ -41,7 +41,7 @@ pub(super) struct ProxyParts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) drainer: Drainer,
     pepper: Arc<Pepper>,
-    gate: Gate,
+    pub(super) gate: Gate,
     beside: OnceLock<Beside>,
 }
 
@@ -215,12 +215,21 @@ impl Proxy {
         record.decision.ask = Some(call_bound.ask);
         record.decision.beside.clone_from(&beside);
         let admitted = self.admit(shared, caller, &facts, (model, &call_bound), &beside, record.id).await;
-        let (admission, overrun) = admitted.inspect_err(|rejection| {
+        let (admission, overrun) = match admitted {
+            Err(rejection) if shared.settings.quota.shadow => {
+                let in_shadow = self.in_shadow(rejection, caller, (model, &call_bound), record).await;
+                in_shadow.map(|admission| (admission, Overrun::default()))
+            }
+            decided => decided,
+        }
+        .inspect_err(|rejection| {
             upstream.breaker.not_sent();
             record.metrics.refused.inc();
             record.decision.refusal = rejection.refusal();
         })?;
-        record.decision.refusal = None;
+        if !record.decision.shadow {
+            record.decision.refusal = None;
+        }
         record.decision.admitted = Some(admission.admitted);
         record.metrics.admitted.inc();
         record.held = admission.admitted.input.saturating_add(admission.admitted.output);

@@ -98,6 +98,7 @@ impl Record {
         traces.send(Trace {
             id: super::headers::request_id(self.id),
             account: self.account.clone(),
+            model: self.model.clone(),
             facts: serde_json::json!({
                 "operation": self.operation,
                 "account": self.account,

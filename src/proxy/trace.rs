@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::ledger::{AccountId, Admitted, Ask, Book, ModelCode, PoolId, Refusal, Usage};
-use crate::store::{NoteStore, Shelf, Store};
+use crate::store::{NoteStore, Shelf, Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// How many traces wait to be written at most.
@@ -39,6 +40,8 @@ pub(super) struct Decision {
     pub(super) admitted: Option<Admitted>,
     /// The ledger's no.
     pub(super) refusal: Option<Refusal>,
+    /// The ledger said no, and the call went on all the same (E6).
+    pub(super) shadow: bool,
     /// The bounds that went upstream.
     pub(super) sent_answer: Option<u64>,
     pub(super) sent_thinking: Option<u64>,
@@ -52,6 +55,7 @@ pub(super) struct Decision {
 pub(super) struct Trace {
     pub(super) id: String,
     pub(super) account: Option<AccountId>,
+    pub(super) model: Option<ModelCode>,
     pub(super) facts: Value,
     pub(super) decision: Decision,
     pub(super) usage: Option<Usage>,
@@ -99,7 +103,9 @@ async fn write(store: Arc<dyn Store>, notes: Arc<dyn NoteStore>, clock: Clock, m
         let now = clock.now().0;
         let mut books: BTreeMap<AccountId, Option<Book>> = BTreeMap::new();
         let mut values = Vec::with_capacity(batch.len());
+        let mut shadowed = Shadowed::default();
         for trace in batch.drain(..) {
+            shadowed.count(&trace);
             let refused = trace.decision.refusal.is_some();
             let book = match trace.account.as_ref().filter(|_| refused) {
                 Some(account) if !books.contains_key(account) => {
@@ -111,9 +117,57 @@ async fn write(store: Arc<dyn Store>, notes: Arc<dyn NoteStore>, clock: Clock, m
             };
             values.push((trace.id.clone(), told(trace, book, now).to_string()));
         }
+        if let Err(error) = shadowed.add(&*notes, now).await {
+            tracing::warn!(error = %error, "what would have been refused could not be counted");
+        }
         if let Err(error) = notes.put(Shelf::Traces, values).await {
             tracing::warn!(error = %error, "traces could not be written");
         }
+    }
+}
+
+/// What went on although it would have been refused, by account, model and reason.
+#[derive(Default)]
+struct Shadowed(BTreeMap<String, ShadowCount>);
+
+/// How much that was, over all time.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct ShadowCount {
+    calls: u64,
+    input: u64,
+    output: u64,
+    first: u64,
+    last: u64,
+}
+
+impl Shadowed {
+    fn count(&mut self, trace: &Trace) {
+        let (Some(account), Some(model), true) = (&trace.account, &trace.model, trace.decision.shadow) else { return };
+        let reason = trace.decision.refusal.and_then(|refusal| serde_json::to_value(refusal).ok());
+        let reason = reason.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let count = self.0.entry(format!("{account}/{reason}/{model}")).or_default();
+        let usage = trace.usage.unwrap_or_default();
+        count.calls += 1;
+        count.input = count.input.saturating_add(usage.input);
+        count.output = count.output.saturating_add(usage.output);
+    }
+
+    /// Adds the batch to what was counted before. One writer a process does this.
+    async fn add(self, notes: &dyn NoteStore, now: u64) -> Result<(), StoreError> {
+        let mut values = Vec::new();
+        for (name, count) in self.0 {
+            let kept = notes.get(Shelf::Shadow, &name).await?;
+            let before: ShadowCount = kept.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default();
+            let sum = ShadowCount {
+                calls: before.calls.saturating_add(count.calls),
+                input: before.input.saturating_add(count.input),
+                output: before.output.saturating_add(count.output),
+                first: if before.calls == 0 { now } else { before.first },
+                last: now,
+            };
+            values.push((name, serde_json::to_string(&sum).unwrap_or_default()));
+        }
+        if values.is_empty() { Ok(()) } else { notes.put(Shelf::Shadow, values).await }
     }
 }
 
@@ -130,6 +184,7 @@ fn told(trace: Trace, book: Option<&Book>, now: u64) -> Value {
         "instead_of": instead_of,
         "upstream": upstream.as_deref(),
         "refusal": refusal,
+        "shadow": decision.shadow,
         "beside_the_quota": beside,
         "bound": ask.map(|ask| json!({ "input": ask.input, "output": ask.named.saturating_add(ask.silent), "least_output": ask.least })),
         "hold": admitted.map(held),

@@ -54,6 +54,8 @@ pub enum Shelf {
     Traces,
     /// Upstreams that said that their account is overdue: `UPSTREAM`, and the tries since, `UPSTREAM#...`.
     Closures,
+    /// What shadow mode counted: `ACCOUNT/REASON/MODEL`.
+    Shadow,
     /// What a key may fall back to: `ACCOUNT` or `ACCOUNT/KEY`.
     Fallbacks,
 }
@@ -62,7 +64,7 @@ const DAY_MS: u64 = 86_400_000;
 
 impl Shelf {
     /// Every shelf.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Standing,
         Self::Users,
         Self::Workspaces,
@@ -73,6 +75,7 @@ impl Shelf {
         Self::Idempotency,
         Self::Traces,
         Self::Closures,
+        Self::Shadow,
         Self::Fallbacks,
     ];
 
@@ -90,6 +93,7 @@ impl Shelf {
             Self::Idempotency => "idempotency",
             Self::Traces => "traces",
             Self::Closures => "closures",
+            Self::Shadow => "shadow",
             Self::Fallbacks => "fallbacks",
         }
     }
@@ -108,6 +112,7 @@ impl Shelf {
             | Self::Notices
             | Self::Crossings
             | Self::Closures
+            | Self::Shadow
             | Self::Fallbacks => None,
         }
     }

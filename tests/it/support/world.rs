@@ -17,7 +17,7 @@ use gratis::proxy::{
 };
 use gratis::server::{Limits, listen};
 use gratis::simulator::{self, SimModel};
-use gratis::store::{KeyStore, LedgerStore, NewAccount, Pepper};
+use gratis::store::{KeyStore, LedgerStore, NewAccount, NoteStore, Pepper};
 use gratis::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +40,10 @@ pub struct Plan {
     pub upstream: Option<String>,
     /// The rules of the account's site.
     pub site: Site,
+    /// What is kept beside the books; `None` = nothing.
+    pub notes: Option<Arc<dyn NoteStore>>,
+    /// Another world's books, for a second replica.
+    pub store: Option<Arc<MemoryStore>>,
 }
 
 impl Plan {
@@ -57,6 +61,8 @@ impl Plan {
             max_body: 10 << 20,
             upstream: None,
             site: site(),
+            notes: None,
+            store: None,
         }
     }
 }
@@ -69,6 +75,7 @@ pub fn quota() -> QuotaSettings {
         min_output: 256,
         max_output_default: None,
         clamp: ClampPolicy::Always,
+        shadow: false,
         overrun: None,
         lease: Duration::from_secs(600),
         max_call_plain: Duration::from_secs(300),
@@ -153,9 +160,15 @@ impl World {
         simulator.models = plan.models.iter().map(sim_model).collect();
         let simulator = simulator::start(simulator).await.unwrap();
         let clock = Clock::system();
-        let store = Arc::new(MemoryStore::new(clock.clone()));
         let pepper = Arc::new(Pepper::from_bytes(&[7; 32]));
-        let account = fill(&store, &plan, &pepper, clock.now()).await;
+        let (store, account) = match plan.store.clone() {
+            Some(store) => (store, AccountId::from("default")),
+            None => {
+                let store = Arc::new(MemoryStore::new(clock.clone()));
+                let account = fill(&store, &plan, &pepper, clock.now()).await;
+                (store, account)
+            }
+        };
         let upstream = Upstream::new(&UpstreamSettings {
             name: "simulator".into(),
             base_url: format!("{}/compatible-mode/v1", plan.upstream.unwrap_or_else(|| simulator.origin()))
@@ -184,6 +197,9 @@ impl World {
         let shared = Arc::new(ArcSwap::from_pointee(shared));
         let (proxy, worker) =
             Proxy::new(shared, Arc::clone(&store) as _, pepper, clock.clone(), Arc::clone(&metrics), 10_000);
+        if let Some(notes) = plan.notes {
+            tokio::spawn(proxy.keep_beside(notes, true));
+        }
         proxy.tasks().spawn(worker);
         let listening = listen(server_settings(), Arc::clone(&metrics)).await.unwrap();
         let origin = format!("http://{}", listening.address());
