@@ -142,6 +142,9 @@ pub type Source<T> = Arc<dyn Fn() -> T + Send + Sync>;
 /// Reads the configuration again; the error is what is wrong with it, and the old one stays in force.
 pub type Reload = Arc<dyn Fn() -> Answered + Send + Sync>;
 
+/// What explains a call, by its request id.
+pub type Recall = Arc<dyn Fn(&str) -> Option<serde_json::Value> + Send + Sync>;
+
 /// A boxed future of a reload.
 pub type Answered = std::pin::Pin<Box<dyn Future<Output = Result<Reloaded, String>> + Send>>;
 
@@ -174,6 +177,8 @@ pub struct AdminState {
     pub metrics: Source<String>,
     /// The routes of the proxy.
     pub coverage: Source<Vec<Coverage>>,
+    /// What explains a call of this process that is in memory alone, by its request id.
+    pub recent: Recall,
     /// Reads the configuration again.
     pub reload: Reload,
     /// The version of the program.

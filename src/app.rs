@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, AdminState, Check, Coverage, Rules, Token};
 use crate::clock::Clock;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 use crate::dialect::{self, Dialect, Metering};
 use crate::notify::{Known, Notifier};
 use crate::proxy::{self, Proxy, Shared};
@@ -93,16 +93,15 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let admin_listening = server::listen(settings::admin_listener(config), Arc::clone(&metrics)).await?;
     let reloader = Arc::new(Reloader::new(loader, Arc::clone(&shared), certificates, &loaded, Arc::clone(&metrics)));
     let draining = Arc::new(AtomicBool::new(false));
-    let notes = Notes::open(&config.store.state_dir, clock.clone()).map_err(|error| error.to_string())?;
-    let notes: Arc<dyn NoteStore> = Arc::new(notes);
-    let notifier = Notifier::new(
-        &settings::notify(&config.notify)?,
+    let (notes, notifier) = beside(config, &store, &shared, &clock)?;
+    let (proxy, worker) = Proxy::new(
+        Arc::clone(&shared),
         Arc::clone(&store),
-        Arc::clone(&notes),
-        known(&shared),
+        Arc::new(pepper.clone()),
         clock.clone(),
-    )?;
-    let notifier = Arc::new(notifier);
+        Arc::clone(&metrics),
+        config.quota.settle_queue,
+    );
     let admin_state = AdminState {
         store: Arc::clone(&store),
         rules: rules(&shared, config.site.name.clone()),
@@ -120,12 +119,11 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
             Arc::new(move || metrics.render())
         },
         coverage: Arc::new(coverage),
+        recent: Arc::new(proxy.recall()),
         reload: reloader.for_admin(),
         version: env!("CARGO_PKG_VERSION").into(),
     };
-    let (proxy, worker) =
-        Proxy::new(shared, store, Arc::new(pepper), clock, Arc::clone(&metrics), config.quota.settle_queue);
-    let explainer = spawn(proxy.keep_beside(Arc::clone(&notes), config.log.explain));
+    let explainer = spawn(proxy.keep_beside(Arc::clone(&notes), settings::explain(config)));
     let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
     let (proxy_address, admin_address) = (listening.address(), admin_listening.address());
     let drain = config.server.drain_timeout;
@@ -151,6 +149,20 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         drain,
         embedded,
     })
+}
+
+/// What is kept beside the books, and who tells what passes a mark in them.
+fn beside(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    shared: &Arc<ArcSwap<Shared>>,
+    clock: &Clock,
+) -> Result<(Arc<dyn NoteStore>, Arc<Notifier>), String> {
+    let notes = Notes::open(&config.store.state_dir, clock.clone()).map_err(|error| error.to_string())?;
+    let notes: Arc<dyn NoteStore> = Arc::new(notes);
+    let settings = settings::notify(&config.notify)?;
+    let notifier = Notifier::new(&settings, Arc::clone(store), Arc::clone(&notes), known(shared), clock.clone())?;
+    Ok((notes, Arc::new(notifier)))
 }
 
 /// The most bytes of an operator's request.

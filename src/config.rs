@@ -29,7 +29,7 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
-pub use admin::{AdminConfig, KeysConfig, LogConfig, LogFormat};
+pub use admin::{AdminConfig, Explain, KeysConfig, LogConfig, LogFormat};
 pub use check::{CheckReport, check_report};
 pub use env::Env;
 pub use notify::{MailConfig, MailTls, NotifyConfig, WebhookConfig};

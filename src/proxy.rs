@@ -32,4 +32,5 @@ pub use layers::service;
 pub use metered_body::{ReplyBody, ReplyError};
 pub use rejection::{Rejection, UpstreamTrouble};
 pub use settings::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, UpstreamSettings, Upstreams};
+pub use trace::Explain;
 pub use upstream::Upstream;

@@ -22,7 +22,7 @@ use super::AdminState;
 use super::guard::{Actor, only_looks};
 use super::problem::Problem;
 use super::snapshot::{self, Snapshot};
-use crate::store::{Log, Shelf};
+use crate::store::{Log, Shelf, StoreErrorKind};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -82,17 +82,26 @@ async fn carry_out(state: &AdminState, request: Request, next: Next) -> Result<R
         None => None,
     };
     let account = snapshot::account_of(&path, &body);
-    let before = snapshot::of(state, account.as_deref()).await;
+    // What is spent changes by itself all the time, and by an operator's figure.
+    let with_spent = path.contains("/sync");
+    let before = snapshot::of(state, account.as_deref(), with_spent).await;
     let response = next.run(Request::from_parts(head, Body::from(body.clone()))).await;
     let (parts, answer) = response.into_parts();
     let answer = to_bytes(answer, ANSWER_MAX).await.unwrap_or_default();
-    let after = snapshot::of(state, account.as_deref()).await;
+    let after = snapshot::of(state, account.as_deref(), with_spent).await;
     let change = Change { actor, method, path, account, request: &body, status: parts.status, answer: &answer };
     let written = state.notes.append(Log::Audit, change.line(state, &before, &after)).await;
     if let Some(name) = claim {
         keep(state, &name, &body, parts.status, &parts.headers, &answer).await;
     }
-    if let Err(error) = written {
+    if let Err(error) = written.or_else(|error| match error.kind {
+        // Without a state folder there is no ledger either, so nothing of it was changed; the answer says that.
+        StoreErrorKind::NotInitialised => Ok(0),
+        StoreErrorKind::Unavailable
+        | StoreErrorKind::TimedOut
+        | StoreErrorKind::Corrupt
+        | StoreErrorKind::UnknownAccount => Err(error),
+    }) {
         tracing::error!(error = %error, "a change was made that could not be written into the audit log");
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -25,11 +25,11 @@ use crate::store::Shelf;
 pub(super) async fn why(State(state): State<AdminState>, Named(id): Named<String>) -> Answer<Json<Value>> {
     let id = id.to_ascii_lowercase();
     let kept = state.notes.get(Shelf::Traces, &id).await?.and_then(|kept| serde_json::from_str::<Value>(&kept).ok());
-    let Some(mut trace) = kept else {
+    let Some(mut trace) = kept.or_else(|| (state.recent)(&id)) else {
         return Err(Problem::unknown(
             "unknown_request",
-            "Nothing is known of a call of this id: it is too long ago, it was never decided (its key or its body was wrong), or \
-             `log.explain` is off. The log has one line for every request.",
+            "Nothing is known of a call of this id: it is too long ago, it was served and another instance has it in \
+             memory, its key or its body was wrong, or `log.explain` is off. The log has one line for every request.",
         ));
     };
     let text = |trace: &Value, name: &str| trace.get(name).and_then(Value::as_str).map(str::to_owned);

@@ -55,11 +55,11 @@ fn percent_decoded(name: &str) -> String {
 }
 
 /// The account as it is now; empty where there is none or nobody can tell.
-pub(super) async fn of(state: &AdminState, account: Option<&str>) -> Snapshot {
+pub(super) async fn of(state: &AdminState, account: Option<&str>, with_spent: bool) -> Snapshot {
     let mut shown = Snapshot::new();
     let Some(account) = account else { return shown };
     if let Ok(book) = state.store.book(&AccountId::from(account)).await {
-        of_book(&book, &mut shown);
+        of_book(&book, with_spent, &mut shown);
     }
     for shelf in SHELVES {
         let own = state.notes.get(shelf, account).await.ok().flatten();
@@ -72,7 +72,7 @@ pub(super) async fn of(state: &AdminState, account: Option<&str>) -> Snapshot {
     shown
 }
 
-fn of_book(book: &Book, shown: &mut Snapshot) {
+fn of_book(book: &Book, with_spent: bool, shown: &mut Snapshot) {
     shown.insert("site".to_owned(), json!(book.site));
     shown.insert("state".to_owned(), json!(book.state));
     shown.insert("never_pay".to_owned(), json!(book.never_pay));
@@ -86,6 +86,10 @@ fn of_book(book: &Book, shown: &mut Snapshot) {
     for fund in funds(book) {
         let grant = json!({ "grant": fund.grant, "granted": fund.balance.granted });
         shown.insert(format!("grant:{}", fund.grant.id.0), grant);
+        if with_spent {
+            let (spent, presumed) = (fund.balance.spent, fund.balance.presumed);
+            shown.insert(format!("spent:{}", fund.grant.id.0), json!({ "spent": spent, "presumed": presumed }));
+        }
     }
 }
 

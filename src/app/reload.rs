@@ -35,7 +35,7 @@ impl Fixed {
             ("server.listen", config.server.listen.to_string()),
             ("server.tls_certificate", format!("{:?}", config.server.tls)),
             ("admin.listen", config.admin.listen.to_string()),
-            ("log", format!("{:?} {} {}", config.log.format, config.log.filter, config.log.explain)),
+            ("log", format!("{:?} {} {:?}", config.log.format, config.log.filter, config.log.explain)),
             ("store.state_dir", config.store.state_dir.display().to_string()),
             ("quota.drain_streams", config.quota.drain_streams.to_string()),
             ("quota.settle_queue", config.quota.settle_queue.to_string()),

@@ -8,7 +8,9 @@ use zeroize::Zeroizing;
 
 use crate::config::{self, Config, Loaded};
 use crate::notify;
-use crate::proxy::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams};
+use crate::proxy::{
+    ClampPolicy, Explain, OnDisconnect, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams,
+};
 use crate::server::{self, Certificates, Limits, TlsFiles};
 use crate::store::embedded;
 use crate::telemetry::{LogFormat, LogSettings};
@@ -152,6 +154,15 @@ pub fn store(config: &Config) -> embedded::Settings {
     settings.flush_every = config.store.flush_interval;
     settings.queue_max = config.store.queue;
     settings
+}
+
+/// Which calls are explained.
+pub(super) fn explain(config: &Config) -> Explain {
+    match config.log.explain {
+        config::Explain::Off => Explain::Off,
+        config::Explain::Unusual => Explain::Unusual,
+        config::Explain::All => Explain::All,
+    }
 }
 
 /// How notices are sent.

@@ -39,8 +39,19 @@ pub struct LogConfig {
     pub filter: String,
     /// Whether each request has a line.
     pub requests: bool,
-    /// Whether each call's decision is kept for `gratis why`.
-    pub explain: bool,
+    /// Which calls are kept for `gratis why`.
+    pub explain: Explain,
+}
+
+/// Which calls are kept for `gratis why`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Explain {
+    /// None.
+    Off,
+    /// All but those that were served and settled; of these the newest, in memory.
+    Unusual,
+    /// All.
+    All,
 }
 
 /// How log lines look.
@@ -83,7 +94,7 @@ pub(super) fn read_log(mut r: Reader<'_, '_>) -> Option<LogConfig> {
         parsed.map(|_| text.to_owned()).map_err(|error| format!("\"{text}\" is no log filter: {error}"))
     });
     let requests = r.flag("requests");
-    let explain = r.flag("explain");
+    let explain = r.choice("explain", &[("off", Explain::Off), ("unusual", Explain::Unusual), ("all", Explain::All)]);
     r.finish();
     Some(LogConfig { format: format?, filter: filter?, requests: requests?, explain: explain? })
 }

@@ -30,7 +30,7 @@ use super::rejection::{Rejection, UpstreamTrouble};
 use super::send::{self, Ready};
 use super::settings::Shared;
 use super::settlement::SettlementQueue;
-use super::trace::Traces;
+use super::trace::{Explain, Traces};
 use super::upstream::Upstream;
 use super::{forward, headers};
 
@@ -93,14 +93,28 @@ impl Proxy {
     }
 
     /// Gives the request path its notes, once. The future is the writer of traces: it ends as the settlement worker does.
-    pub fn keep_beside(&self, notes: Arc<dyn NoteStore>, explain: bool) -> impl Future<Output = ()> + Send + 'static {
+    pub fn keep_beside(
+        &self,
+        notes: Arc<dyn NoteStore>,
+        explain: Explain,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let parts = &self.parts;
         let (store, metrics) = (Arc::clone(&parts.store), Arc::clone(&parts.metrics));
-        let (traces, writer) = Traces::new(store, Arc::clone(&notes), parts.clock.clone(), metrics);
-        let traces = explain.then_some(traces);
+        let (traces, writer) = Traces::new(store, Arc::clone(&notes), parts.clock.clone(), metrics, explain);
+        let traces = (explain != Explain::Off).then_some(traces);
         // A second time changes nothing: whoever came first is kept.
         let _ = parts.beside.set(Beside { notes, traces });
         writer
+    }
+
+    /// What explains a call that is in memory alone, by its request id.
+    /// It keeps the request path no longer than its own clones do.
+    pub fn recall(&self) -> impl Fn(&str) -> Option<serde_json::Value> + Send + Sync + 'static {
+        let parts = Arc::downgrade(&self.parts);
+        move |request| {
+            let id = uuid::Uuid::parse_str(request).ok()?;
+            parts.upgrade()?.beside.get()?.traces.as_ref()?.recent(HoldId(id.as_u128()))
+        }
     }
 
     /// Work that outlives its request: to be waited for at shutdown.

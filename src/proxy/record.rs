@@ -96,18 +96,14 @@ impl Record {
     fn trace(&mut self) {
         let Some(traces) = self.traces.take().filter(|_| self.model.is_some()) else { return };
         traces.send(Trace {
-            id: super::headers::request_id(self.id),
+            id: self.id,
+            operation: self.operation,
             account: self.account.clone(),
+            key: self.key.clone(),
             model: self.model.clone(),
-            facts: serde_json::json!({
-                "operation": self.operation,
-                "account": self.account,
-                "key": self.key,
-                "model": self.model,
-                "stream": self.stream,
-                "status": self.status,
-                "code": self.code,
-            }),
+            stream: self.stream,
+            status: self.status,
+            code: self.code.clone(),
             decision: std::mem::take(&mut self.decision),
             usage: self.usage,
             ending: self.ending(),

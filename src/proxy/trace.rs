@@ -2,9 +2,12 @@
 //!
 //! A trace is made when the call's record ends, and written in batches. Where more come than can be written they are dropped and
 //! counted: a call never waits to be explained. What a refusal's counters were is read just after it, once a batch.
+//!
+//! Most calls are served and settled, and nobody asks why: unless the operator wants all of them kept, the newest of those stay in
+//! memory alone, so that the usual call costs no write of its own.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::ledger::{AccountId, Admitted, Ask, Book, ModelCode, PoolId, Refusal, Usage};
+use crate::ledger::{AccountId, Admitted, Ask, Book, HoldId, KeyId, ModelCode, PoolId, Refusal, Usage};
 use crate::store::{NoteStore, Shelf, Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -53,21 +56,51 @@ pub(super) struct Decision {
 
 /// One call that is over.
 pub(super) struct Trace {
-    pub(super) id: String,
+    pub(super) id: HoldId,
+    pub(super) operation: &'static str,
     pub(super) account: Option<AccountId>,
+    pub(super) key: Option<KeyId>,
     pub(super) model: Option<ModelCode>,
-    pub(super) facts: Value,
+    pub(super) stream: bool,
+    pub(super) status: u16,
+    pub(super) code: Option<String>,
     pub(super) decision: Decision,
     pub(super) usage: Option<Usage>,
     pub(super) ending: &'static str,
     pub(super) ms: u64,
 }
 
+impl Trace {
+    /// Whether it is one of the many: served as it was asked, and settled.
+    fn is_usual(&self) -> bool {
+        let Decision { refusal, shadow, instead_of, .. } = &self.decision;
+        self.ending == "settled" && refusal.is_none() && !shadow && instead_of.is_none()
+    }
+}
+
+/// Which traces are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Explain {
+    /// None.
+    Off,
+    /// Those that somebody may ask about; of the usual ones the newest, in memory.
+    Unusual,
+    /// All.
+    All,
+}
+
+/// How many usual traces stay in memory.
+const RECENT: usize = 10_000;
+
+/// The newest of the usual traces, by id, with the time at which each ended.
+type Recent = Arc<Mutex<VecDeque<(u64, Trace)>>>;
+
 /// The way to the writer of traces.
 #[derive(Clone)]
 pub(super) struct Traces {
     sender: mpsc::Sender<Trace>,
     metrics: Arc<Metrics>,
+    recent: Recent,
 }
 
 impl Traces {
@@ -77,9 +110,18 @@ impl Traces {
         notes: Arc<dyn NoteStore>,
         clock: Clock,
         metrics: Arc<Metrics>,
+        explain: Explain,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self { sender, metrics }, write(store, notes, clock, receiver))
+        let recent = Recent::default();
+        let writer = Writer { store, notes, clock, recent: Arc::clone(&recent), all: explain == Explain::All };
+        (Self { sender, metrics, recent }, writer.run(receiver))
+    }
+
+    /// A trace that is in memory alone.
+    pub(super) fn recent(&self, id: HoldId) -> Option<Value> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().rev().find(|(_, trace)| trace.id == id).map(|(at, trace)| told(trace, None, *at))
     }
 
     pub(super) fn send(&self, trace: Trace) {
@@ -89,40 +131,66 @@ impl Traces {
     }
 }
 
-async fn write(store: Arc<dyn Store>, notes: Arc<dyn NoteStore>, clock: Clock, mut receiver: mpsc::Receiver<Trace>) {
-    let mut batch = Vec::with_capacity(AT_ONCE);
-    while receiver.recv_many(&mut batch, AT_ONCE).await > 0 {
-        if batch.len() < AT_ONCE {
-            tokio::time::sleep(COLLECTED).await;
-            while batch.len() < AT_ONCE
-                && let Ok(trace) = receiver.try_recv()
-            {
-                batch.push(trace);
+/// Writes traces until nobody can send any more.
+struct Writer {
+    store: Arc<dyn Store>,
+    notes: Arc<dyn NoteStore>,
+    clock: Clock,
+    recent: Recent,
+    all: bool,
+}
+
+impl Writer {
+    async fn run(self, mut receiver: mpsc::Receiver<Trace>) {
+        let mut batch = Vec::with_capacity(AT_ONCE);
+        while receiver.recv_many(&mut batch, AT_ONCE).await > 0 {
+            if batch.len() < AT_ONCE {
+                tokio::time::sleep(COLLECTED).await;
+                while batch.len() < AT_ONCE
+                    && let Ok(trace) = receiver.try_recv()
+                {
+                    batch.push(trace);
+                }
             }
+            self.write(std::mem::take(&mut batch)).await;
         }
-        let now = clock.now().0;
+    }
+
+    async fn write(&self, batch: Vec<Trace>) {
+        let now = self.clock.now().0;
+        let (usual, kept): (Vec<_>, Vec<_>) = batch.into_iter().partition(|trace| !self.all && trace.is_usual());
+        self.remember(usual, now);
         let mut books: BTreeMap<AccountId, Option<Book>> = BTreeMap::new();
-        let mut values = Vec::with_capacity(batch.len());
+        let mut values = Vec::with_capacity(kept.len());
         let mut shadowed = Shadowed::default();
-        for trace in batch.drain(..) {
+        for trace in kept {
             shadowed.count(&trace);
-            let refused = trace.decision.refusal.is_some();
-            let book = match trace.account.as_ref().filter(|_| refused) {
-                Some(account) if !books.contains_key(account) => {
-                    books.insert(account.clone(), store.book(account).await.ok());
+            let book = match trace.account.as_ref().filter(|_| trace.decision.refusal.is_some()) {
+                Some(account) => {
+                    if !books.contains_key(account) {
+                        books.insert(account.clone(), self.store.book(account).await.ok());
+                    }
                     books.get(account).and_then(Option::as_ref)
                 }
-                Some(account) => books.get(account).and_then(Option::as_ref),
                 None => None,
             };
-            values.push((trace.id.clone(), told(trace, book, now).to_string()));
+            values.push((super::headers::request_id(trace.id), told(&trace, book, now).to_string()));
         }
-        if let Err(error) = shadowed.add(&*notes, now).await {
+        if let Err(error) = shadowed.add(&*self.notes, now).await {
             tracing::warn!(error = %error, "what would have been refused could not be counted");
         }
-        if let Err(error) = notes.put(Shelf::Traces, values).await {
+        if !values.is_empty()
+            && let Err(error) = self.notes.put(Shelf::Traces, values).await
+        {
             tracing::warn!(error = %error, "traces could not be written");
         }
+    }
+
+    fn remember(&self, usual: Vec<Trace>, now: u64) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.extend(usual.into_iter().map(|trace| (now, trace)));
+        let over = recent.len().saturating_sub(RECENT);
+        recent.drain(..over);
     }
 }
 
@@ -172,12 +240,19 @@ impl Shadowed {
 }
 
 /// The trace as `gratis why` reads it.
-fn told(trace: Trace, book: Option<&Book>, now: u64) -> Value {
-    let Trace { id, facts, decision, usage, ending, ms, .. } = trace;
-    let Decision { pool, instead_of, upstream, ask, beside, admitted, refusal, .. } = &decision;
-    let stamp = i64::try_from(now.saturating_sub(ms)).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    let mut told = json!({
-        "request_id": id,
+fn told(trace: &Trace, book: Option<&Book>, now: u64) -> Value {
+    let Trace { decision, usage, ending, ms, .. } = trace;
+    let Decision { pool, instead_of, upstream, ask, beside, admitted, refusal, .. } = decision;
+    let stamp = i64::try_from(now.saturating_sub(*ms)).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    json!({
+        "request_id": super::headers::request_id(trace.id),
+        "operation": trace.operation,
+        "account": trace.account,
+        "key": trace.key,
+        "model": trace.model,
+        "stream": trace.stream,
+        "status": trace.status,
+        "code": trace.code,
         "at": stamp.map(|stamp| stamp.to_string()),
         "ms": ms,
         "pool": pool,
@@ -188,17 +263,13 @@ fn told(trace: Trace, book: Option<&Book>, now: u64) -> Value {
         "beside_the_quota": beside,
         "bound": ask.map(|ask| json!({ "input": ask.input, "output": ask.named.saturating_add(ask.silent), "least_output": ask.least })),
         "hold": admitted.map(held),
-        "counters": admitted.map(|admitted| counters(&admitted, usage, ending)),
+        "counters": admitted.map(|admitted| counters(&admitted, *usage, ending)),
         "sent": { "max_tokens": decision.sent_answer, "thinking_budget": decision.sent_thinking, "lowered": decision.lowered },
         "usage": usage.map(|usage| json!({ "input": usage.input, "output": usage.output })),
         "usage_from": decision.reading,
         "ending": ending,
         "grants_after_refusal": grants(book, pool.as_ref()),
-    });
-    if let (Value::Object(told), Value::Object(facts)) = (&mut told, facts) {
-        told.extend(facts);
-    }
-    told
+    })
 }
 
 fn held(admitted: Admitted) -> Value {

@@ -48,6 +48,7 @@ mod store_faults;
 mod store_flush;
 mod store_kill;
 mod store_model;
+mod store_notes;
 mod store_recover;
 mod store_support;
 mod store_traits;

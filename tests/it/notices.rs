@@ -92,14 +92,14 @@ async fn each_crossing_is_told_once() {
     let open = office.spend(&key, "qwen-max", 200_000, None).await;
     // Both replicas look at the same time.
     let (a, b) = tokio::join!(one.look(), two.look());
-    (a.unwrap(), b.unwrap());
+    a.and(b).unwrap();
     assert_eq!(receiver.types(), ["free_quota.remaining-20"]);
     let usage = gratis::ledger::Usage { input: 200_000, output: 0 };
     let resolution = gratis::ledger::Resolution::Settle(usage);
     office.store.resolve(&AccountId::from("default"), open, resolution, None).await.unwrap();
     for _ in 0..3 {
         let (a, b) = tokio::join!(one.look(), two.look());
-        (a.unwrap(), b.unwrap());
+        a.and(b).unwrap();
         office.clock.advance(DAY / 2);
     }
     assert_eq!(receiver.types(), ["free_quota.remaining-20", "free_quota.used-up"]);
@@ -129,7 +129,7 @@ async fn what_is_not_taken_is_told_again_with_the_same_id() {
     for step in [0, 10_000, 25_000, 70_000, 400_000] {
         office.clock.advance(step);
         let (a, b) = tokio::join!(one.look(), two.look());
-        (a.unwrap(), b.unwrap());
+        a.and(b).unwrap();
     }
     // Used up includes "20 % or less": only the graver one is told.
     assert_eq!(receiver.types(), ["free_quota.used-up"]);

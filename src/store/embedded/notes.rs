@@ -55,6 +55,7 @@ impl Notes {
         make_private(&file)?;
         let connection = Connection::open(&file).map_err(OpenError::sql("open", &file))?;
         connection.busy_timeout(PATIENCE).map_err(OpenError::sql("open", &file))?;
+        check_owner(&connection, &file)?;
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
             .map_err(OpenError::sql("open", &file))?;
@@ -120,6 +121,31 @@ impl Drop for Notes {
             let _ = thread.join();
         }
     }
+}
+
+/// `application_id` of the file: "GRAN".
+const APPLICATION_ID: i64 = 0x4752_414e;
+/// `user_version` of the file: the newest format that is read.
+const FORMAT: i64 = 1;
+
+/// Marks a new file as ours; refuses one of something else, or of a newer version of this program.
+fn check_owner(connection: &Connection, file: &Path) -> Result<(), OpenError> {
+    let number =
+        |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(OpenError::sql("read", file));
+    let (application, format) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
+    let tables = number("SELECT COUNT(*) FROM sqlite_schema")?;
+    if application == 0 && tables == 0 {
+        let mark = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}");
+        return connection.execute_batch(&mark).map_err(OpenError::sql("make", file));
+    }
+    if application != APPLICATION_ID {
+        let what = format!("it is a database of something else (application id {application})");
+        return Err(OpenError::Foreign { file: file.to_owned(), what });
+    }
+    if format > FORMAT {
+        return Err(OpenError::Newer { file: file.to_owned(), found: format, known: FORMAT });
+    }
+    Ok(())
 }
 
 fn make_private(file: &Path) -> Result<(), OpenError> {

@@ -222,3 +222,80 @@ async fn the_document_describes_every_route() {
     assert!(paths.len() >= 20, "{table}");
     assert!(document["components"]["schemas"]["Problem"]["properties"]["code"].is_object());
 }
+
+#[tokio::test]
+async fn a_console_figure_is_audited_with_what_it_changed() {
+    let office = Office::new().await;
+    office.grant("qwen-max").await;
+    office.call("POST", &format!("{ACCOUNT}/sync"), json!({ "model": "qwen-max", "remaining": 400_000 })).await.ok();
+    let audit = office.get("/admin/v1/audit?limit=1").await;
+    assert_eq!(audit["items"][0]["before"], json!({ "spent:1": { "spent": 0, "presumed": 0 } }));
+    assert_eq!(audit["items"][0]["after"], json!({ "spent:1": { "spent": 600_000, "presumed": 0 } }));
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_written_down_says_so() {
+    let mut office = Office::new().await;
+    // Notes without a state folder: nothing can be written, and there is no ledger to change.
+    let nowhere = std::path::Path::new("/nonexistent/state");
+    let notes = gratis::store::embedded::Notes::open(nowhere, office.clock.clone()).unwrap();
+    office.state.notes = std::sync::Arc::new(notes);
+    office.call("POST", "/admin/v1/config/reload", None).await.ok();
+    let key = [("idempotency-key", "k")];
+    with(&office, "POST", "/admin/v1/config/reload", &key, Value::Null).await.is_problem(503, "no_ledger");
+}
+
+#[tokio::test]
+async fn what_may_serve_instead_is_checked_and_kept_apart_for_a_key() {
+    let office = Office::new().await;
+    let (key, _) = office.key().await;
+    let (account, own) = (format!("{ACCOUNT}/fallback"), format!("{ACCOUNT}/keys/{key}/fallback"));
+    let policy = json!({ "models": ["qwen-turbo", "shared"], "order": "soonest_expiring" });
+    assert_eq!(office.call("PUT", &account, policy.clone()).await.ok(), policy);
+    assert_eq!(office.get(&own).await, json!({ "models": [], "order": "listed" }));
+    office.call("PUT", &own, json!({ "models": ["shared"] })).await.ok();
+    assert_eq!(office.get(&account).await, policy);
+    office.call("PUT", &account, json!({ "models": ["nope"] })).await.is_problem(404, "unknown_model");
+    office.call("PUT", &account, json!({ "models": vec!["shared"; 17] })).await.is_problem(400, "invalid_body");
+    office.call("GET", &format!("{ACCOUNT}/keys/nobody/fallback"), None).await.is_problem(404, "unknown_key");
+    let stale = with(&office, "PUT", &account, &[("if-match", "\"old\"")], json!({ "models": [] })).await;
+    stale.is_problem(412, "changed_meanwhile");
+    office.call("PUT", &account, json!({ "models": [] })).await.ok();
+    assert_eq!(office.get(&account).await["models"], json!([]));
+}
+
+#[tokio::test]
+async fn an_unknown_request_and_an_upstream_that_is_open_are_said() {
+    let office = Office::new().await;
+    office.call("GET", "/admin/v1/requests/nothing", None).await.is_problem(404, "unknown_request");
+    office.call("POST", "/admin/v1/upstreams/default/reopen", None).await.is_problem(404, "not_closed");
+    assert_eq!(office.get("/admin/v1/upstreams/closed").await, json!([]));
+}
+
+#[tokio::test]
+async fn an_operator_clears_an_overdue_upstream() {
+    use gratis::ledger::{AccountId, Closure, Command, Operation};
+    use gratis::store::Shelf;
+    let office = Office::new().await;
+    office.grant("shared").await;
+    office.grant("qwen-max").await;
+    let close = |pool: &str, closure| Command::Operate(Operation::ClosePool { pool: pool.into(), closure });
+    let account = AccountId::from("default");
+    office.store.apply(&account, close("shared", Closure::Arrearage)).unwrap();
+    office.store.apply(&account, close("qwen-max", Closure::FreeTierOnly)).unwrap();
+    let pools = json!([["default", "shared"], ["default", "qwen-max"]]);
+    let closed = json!({ "attempt": 3, "at": super::office::NOW, "pools": pools }).to_string();
+    let tries = [("default".to_owned(), closed), ("default#1.1".to_owned(), "{}".to_owned())];
+    office.state.notes.put(Shelf::Closures, tries.to_vec()).await.unwrap();
+    let listed = office.get("/admin/v1/upstreams/closed").await;
+    assert_eq!(listed[0], json!({ "upstream": "default", "since": "2026-11-21T00:00:00Z", "refusals": 3, "pools": 2 }));
+    office.call("POST", "/admin/v1/upstreams/default/reopen", None).await.ok();
+    let models = office.get(&format!("{ACCOUNT}/models")).await;
+    let closed: Vec<&Value> = models["items"].as_array().unwrap().iter().map(|row| &row["closed"]).collect();
+    assert_eq!(
+        closed,
+        [&json!("free_tier_only"), &Value::Null, &Value::Null],
+        "what was closed for its quota stays closed"
+    );
+    assert_eq!(office.state.notes.list(Shelf::Closures, "", None, 9).await.unwrap(), []);
+}

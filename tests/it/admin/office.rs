@@ -108,6 +108,7 @@ impl Office {
             },
             metrics: Arc::new(|| "# EOF\n".to_owned()),
             coverage: Arc::new(coverage),
+            recent: Arc::new(|_| None),
             reload: {
                 let reload = Arc::clone(&reload);
                 Arc::new(move || {

@@ -64,3 +64,24 @@ async fn a_call_of_which_nobody_knows_the_end_is_explained() {
     assert_eq!((&trace["ending"], &trace["usage_from"]), (&json!("presumed"), &json!("none")));
     assert_eq!(trace["counters"]["available_after"], trace["counters"]["available_beside_hold"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_usual_call_stays_in_memory_and_costs_no_write() {
+    let notes = notes();
+    let mut plan = plan(&notes);
+    plan.explain = gratis::proxy::Explain::Unusual;
+    let world = World::new(plan).await;
+    let recall = world.proxy.recall();
+    let (_, headers, _) = call(&world, &hi("qwen-max")).await;
+    let id = headers["x-gratis-request-id"].to_str().unwrap().to_owned();
+    let recent = super::until("a trace in memory", async || recall(&id)).await;
+    assert_eq!((&recent["request_id"], &recent["ending"]), (&json!(id), &json!("settled")));
+    let (_, headers, _) = call(&world, &hi("qwen-unknown")).await;
+    assert!(recall(headers["x-gratis-request-id"].to_str().unwrap()).is_none(), "no model, no decision");
+    let mut body = hi("qwen-plus");
+    body["enable_search"] = json!(true);
+    let (_, headers, _) = call(&world, &body).await;
+    assert_eq!(trace(&notes, &headers).await["refusal"], "not_covered");
+    assert_eq!(notes.list(gratis::store::Shelf::Traces, "", None, 9).await.unwrap().len(), 1);
+    assert!(recall("nothing").is_none());
+}

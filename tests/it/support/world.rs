@@ -13,7 +13,8 @@ use gratis::ledger::{
     SwitchOff, Timestamp, Unit,
 };
 use gratis::proxy::{
-    ClampPolicy, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams, service,
+    ClampPolicy, Explain, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams,
+    service,
 };
 use gratis::server::{Limits, listen};
 use gratis::simulator::{self, SimModel};
@@ -42,6 +43,8 @@ pub struct Plan {
     pub site: Site,
     /// What is kept beside the books; `None` = nothing.
     pub notes: Option<Arc<dyn NoteStore>>,
+    /// Which calls are explained.
+    pub explain: Explain,
     /// Another world's books, for a second replica.
     pub store: Option<Arc<MemoryStore>>,
 }
@@ -62,6 +65,7 @@ impl Plan {
             upstream: None,
             site: site(),
             notes: None,
+            explain: Explain::All,
             store: None,
         }
     }
@@ -198,7 +202,7 @@ impl World {
         let (proxy, worker) =
             Proxy::new(shared, Arc::clone(&store) as _, pepper, clock.clone(), Arc::clone(&metrics), 10_000);
         if let Some(notes) = plan.notes {
-            tokio::spawn(proxy.keep_beside(notes, true));
+            tokio::spawn(proxy.keep_beside(notes, plan.explain));
         }
         proxy.tasks().spawn(worker);
         let listening = listen(server_settings(), Arc::clone(&metrics)).await.unwrap();
