@@ -90,9 +90,12 @@ async fn each_crossing_is_told_once() {
     // A hold of a call in progress is no use.
     office.spend(&key, "qwen-max", 1, Some(1)).await;
     let open = office.spend(&key, "qwen-max", 200_000, None).await;
-    // Both replicas look at the same time.
-    let (a, b) = tokio::join!(one.look(), two.look());
-    a.and(b).unwrap();
+    // Several replicas look at the same time.
+    let more: Vec<Notifier> = (0..6).map(|_| notifier(&office, Some(&url), None)).collect();
+    let looks = [&one, &two].into_iter().chain(&more).map(Notifier::look);
+    for looked in futures_util::future::join_all(looks).await {
+        looked.unwrap();
+    }
     assert_eq!(receiver.types(), ["free_quota.remaining-20"]);
     let usage = gratis::ledger::Usage { input: 200_000, output: 0 };
     let resolution = gratis::ledger::Resolution::Settle(usage);
