@@ -54,6 +54,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use guard::{OPEN_PATHS, Token};
+pub use journal::Changes;
 
 use crate::catalogue::{Catalogue, Model, Site};
 use crate::ledger::PoolId;
@@ -165,8 +166,8 @@ pub struct AdminState {
     pub token: Option<Token>,
     /// A token that may look and not change.
     pub read_token: Option<Token>,
-    /// Held while a change is carried out.
-    pub changing: Arc<tokio::sync::Mutex<()>>,
+    /// The changes in progress.
+    pub changes: Changes,
     /// The most bytes of a request's body.
     pub body_max: usize,
     /// The lease of a hold in ms, for whoever waits for one to pass.

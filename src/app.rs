@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, AdminState, Check, Coverage, Rules, Token};
+use crate::admin::{self, AdminState, Changes, Check, Coverage, Rules, Token};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded};
 use crate::dialect::{self, Dialect, Metering};
@@ -63,6 +63,7 @@ pub struct Running {
     admin: JoinHandle<Result<bool, String>>,
     worker: JoinHandle<()>,
     watch: JoinHandle<()>,
+    changes: Changes,
     explainer: JoinHandle<()>,
     stop: CancellationToken,
     stop_admin: CancellationToken,
@@ -102,6 +103,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         Arc::clone(&metrics),
         config.quota.settle_queue,
     );
+    let changes = Changes::default();
     let admin_state = AdminState {
         store: Arc::clone(&store),
         rules: rules(&shared, config.site.name.clone()),
@@ -110,7 +112,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         notifier: Arc::clone(&notifier),
         token,
         read_token: config.admin.read_token.as_ref().and_then(|token| Token::new(token.expose())),
-        changing: Arc::default(),
+        changes: changes.clone(),
         body_max: ADMIN_BODY,
         lease_ms: u64::try_from(config.store.lease.as_millis()).unwrap_or(u64::MAX),
         checks: checks(&draining),
@@ -142,6 +144,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         admin,
         worker,
         watch,
+        changes,
         explainer,
         stop,
         stop_admin,
@@ -213,6 +216,7 @@ impl Running {
         self.stop_admin.cancel();
         // What an operator still asks for may be cut.
         let _ = self.admin.await;
+        clean &= tokio::time::timeout(ADMIN_DRAIN, self.changes.ended()).await.is_ok();
         if let Some(embedded) = self.embedded
             && let Err(error) = embedded.close().await
         {

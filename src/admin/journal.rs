@@ -1,4 +1,4 @@
-//! What every change goes through: one at a time, repeated only once, and written down with what it changed.
+//! What every change goes through: one at a time, to its end, repeated only once, and written down with what it changed.
 //!
 //! **One at a time.** Changes of this process are carried out one after the other, so that `If-Match` and the difference between
 //! before and after are exact where one process owns the ledger.
@@ -7,6 +7,8 @@
 //! key is claimed before anything is done: where the process dies in between, a repeat is told to look first.
 //!
 //! **Audit.** A change that cannot be written down is answered by 503 although it was made: an operator must know of both.
+
+use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -17,6 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use tokio_util::task::TaskTracker;
 
 use super::AdminState;
 use super::guard::{Actor, only_looks};
@@ -50,15 +53,35 @@ struct KeptAnswer {
     body: Value,
 }
 
-/// Carries out a change and writes it down.
+/// The changes in progress: one is carried out at a time, and to its end.
+#[derive(Clone, Default, Debug)]
+pub struct Changes {
+    one_at_a_time: Arc<tokio::sync::Mutex<()>>,
+    tasks: TaskTracker,
+}
+
+impl Changes {
+    /// Waits until those that were begun are written down.
+    pub async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Carries out a change and writes it down, also where the client does not wait for it.
 pub(super) async fn journal(State(state): State<AdminState>, request: Request, next: Next) -> Response {
     if only_looks(request.method()) {
         return next.run(request).await;
     }
-    let _one_at_a_time = state.changing.lock().await;
-    match carry_out(&state, request, next).await {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
+    let Changes { one_at_a_time, tasks } = state.changes.clone();
+    let change = tasks.spawn(async move {
+        let _mine = one_at_a_time.lock().await;
+        carry_out(&state, request, next).await
+    });
+    match change.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) => problem.into_response(),
+        Err(panicked) => super::system::panicked(Box::new(panicked)),
     }
 }
 

@@ -299,3 +299,16 @@ async fn an_operator_clears_an_overdue_upstream() {
     );
     assert_eq!(office.state.notes.list(Shelf::Closures, "", None, 9).await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_does_not_keep_a_change_from_the_log() {
+    let office = Office::new().await;
+    let mut call = Box::pin(office.call("PATCH", ACCOUNT, json!({ "never_pay": true })));
+    let once = call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(once.is_pending(), "it was answered at once");
+    drop(call);
+    office.state.changes.ended().await;
+    assert_eq!(office.get(ACCOUNT).await["never_pay"], true);
+    let audit = office.get("/admin/v1/audit").await;
+    assert_eq!(audit["items"][0]["after"], json!({ "never_pay": true }));
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use gratis::admin::{AdminState, Check, Coverage, Reloaded, Rules, Token, router};
+use gratis::admin::{AdminState, Changes, Check, Coverage, Reloaded, Rules, Token, router};
 use gratis::catalogue::{Catalogue, Covers, FreeQuota, Model, Notices, Site};
 use gratis::clock::Clock;
 use gratis::ledger::{
@@ -96,7 +96,7 @@ impl Office {
             notes,
             token: Token::new(TOKEN),
             read_token: Token::new(READ_TOKEN),
-            changing: Arc::default(),
+            changes: Changes::default(),
             body_max: 1 << 20,
             lease_ms: 600_000,
             checks: {
