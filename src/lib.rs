@@ -14,6 +14,7 @@
 //!     2 caller    = authenticate(headers)                     else Rejection::InvalidApiKey
 //!     3 facts     = Facts::read(body)                         else Rejection::InvalidRequest; nothing is re-serialised
 //!     4 admission = gate.admit(reserve)                       else Rejection::Refused; one store call, before a byte goes up
+//!       (refused for quota: the same with a model that the caller allows instead, free quota only; nothing else is tried)
 //!     5 response  = upstream.send(body with its bounds)       else the hold is released or presumed
 //!       body      = MeteredBody(response, observer, admission)
 //!   the client reads the bytes; only the end mark waits for the settlement
@@ -29,7 +30,7 @@
 //! * [`store`]: keeps books durably, and notes beside them. Adds no rule of its own.
 //! * [`notify`]: tells by mail and webhook when a grant passes a mark. On no call's path.
 //! * [`proxy`]: the request path. The only way upstream; knows no rule of the quota.
-//! * [`admin`]: the operator's JSON API. Meets the request path only in the store.
+//! * [`admin`]: the operator's JSON API. Meets the request path only in the store. Every change is written down.
 //! * [`load`]: the load client. Names nothing else of ours.
 //! * [`server`]: listeners, TLS, limits. Knows no domain word.
 //! * [`config`]: what was written, checked. Known to `app` and `cli` only.
