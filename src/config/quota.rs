@@ -10,6 +10,8 @@ use crate::ledger::{Amount, MAX_AMOUNT, Overrun};
 pub struct QuotaConfig {
     /// Whether a call may exceed the quota in free quota only; `None` = the site's rule.
     pub overrun: Option<Overrun>,
+    /// Whether nothing is refused for quota, only counted (E6).
+    pub shadow: bool,
     /// A call without bounds of its own holds at most this share of what is left.
     pub hold_share: u64,
     /// What it may hold in any case.
@@ -88,6 +90,7 @@ pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
     let overruns = [("never", Overrun::Never), ("last-call", Overrun::LastCall)];
     let leaves = [("drain", OnDisconnect::Drain), ("cancel", OnDisconnect::Cancel)];
     let overrun = r.optional_choice("overrun", &overruns);
+    let shadow = r.flag("shadow");
     let hold_share = r.count("hold_share", 1..=1_000);
     let hold_share_floor = r.count("hold_share_floor", 1..=MAX_AMOUNT);
     let min_output = r.count("min_output", 1..=MAX_AMOUNT);
@@ -116,6 +119,7 @@ pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
     r.finish();
     Some(QuotaConfig {
         overrun: overrun?,
+        shadow: shadow?,
         hold_share: hold_share?,
         hold_share_floor: hold_share_floor?,
         min_output: min_output?,

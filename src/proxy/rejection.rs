@@ -113,6 +113,30 @@ impl Shape {
 }
 
 impl Rejection {
+    /// The ledger's no, where it is one.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(*refusal),
+            Self::NotCovered(_) | Self::KindNotCovered(_) => Some(Refusal::NotCovered),
+            Self::ModelNotFound(_) => Some(Refusal::ModelNotAllowed),
+            Self::NotMetered
+            | Self::MethodNotAllowed { .. }
+            | Self::InvalidApiKey
+            | Self::InvalidRequest(_)
+            | Self::NotOwned
+            | Self::ReplyUnreadable
+            | Self::EncodedBody
+            | Self::BodyTooLarge(_)
+            | Self::BodyTimeout
+            | Self::BodyBroken
+            | Self::Store(_)
+            | Self::Overloaded
+            | Self::ShuttingDown
+            | Self::Upstream(_)
+            | Self::Internal => None,
+        }
+    }
+
     /// The code that the client sees; also the label of the metric.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -98,6 +98,19 @@ impl Upstream {
         &self.name
     }
 
+    /// The host without its port.
+    pub(super) fn host(&self) -> &str {
+        let host = self.host.to_str().unwrap_or_default();
+        host.rsplit_once(':')
+            .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+            .map_or(host, |(host, _)| host)
+    }
+
+    /// The provider's key, to tell which product it belongs to.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.authorization.as_ref()?.to_str().ok()?.strip_prefix("Bearer ")
+    }
+
     pub(super) fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gratis::catalogue::{Catalogue, Model, Site, Thinking};
+use gratis::catalogue::{Catalogue, Covers, Model, Notices, Site, Thinking};
 use gratis::clock::Clock;
 use gratis::dialect::Kind;
 use gratis::ledger::{
@@ -14,11 +14,12 @@ use gratis::ledger::{
     Overrun, Reserve, ReserveRules, Side, SwitchOff, Timestamp, Unit,
 };
 use gratis::proxy::{
-    ClampPolicy, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams, service,
+    ClampPolicy, Explain, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams,
+    service,
 };
 use gratis::server::{Limits, listen};
 use gratis::simulator::{self, SimModel, SimUnit};
-use gratis::store::{KeyStore, LedgerStore, NewAccount, Pepper, Resource, ResourceStore, TaskHold};
+use gratis::store::{KeyStore, LedgerStore, NewAccount, NoteStore, Pepper, Resource, ResourceStore, TaskHold};
 use gratis::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,14 @@ pub struct Plan {
     pub max_body: usize,
     /// The origin of another upstream than the simulator.
     pub upstream: Option<String>,
+    /// The rules of the account's site.
+    pub site: Site,
+    /// What is kept beside the books; `None` = nothing.
+    pub notes: Option<Arc<dyn NoteStore>>,
+    /// Which calls are explained.
+    pub explain: Explain,
+    /// Another world's books, for a second replica.
+    pub store: Option<Arc<MemoryStore>>,
 }
 
 impl Plan {
@@ -56,6 +65,10 @@ impl Plan {
             head_timeout: Duration::from_secs(300),
             max_body: 10 << 20,
             upstream: None,
+            site: site(),
+            notes: None,
+            explain: Explain::All,
+            store: None,
         }
     }
 }
@@ -68,6 +81,7 @@ pub fn quota() -> QuotaSettings {
         min_output: 256,
         max_output_default: None,
         clamp: ClampPolicy::Always,
+        shadow: false,
         overrun: None,
         lease: Duration::from_secs(600),
         max_call_plain: Duration::from_secs(300),
@@ -110,9 +124,15 @@ impl World {
         simulator.models = plan.models.iter().map(sim_model).collect();
         let simulator = simulator::start(simulator).await.unwrap();
         let clock = Clock::system();
-        let store = Arc::new(MemoryStore::new(clock.clone()));
         let pepper = Arc::new(Pepper::from_bytes(&[7; 32]));
-        let account = fill(&store, &plan, &pepper, clock.now()).await;
+        let (store, account) = match plan.store.clone() {
+            Some(store) => (store, AccountId::from("default")),
+            None => {
+                let store = Arc::new(MemoryStore::new(clock.clone()));
+                let account = fill(&store, &plan, &pepper, clock.now()).await;
+                (store, account)
+            }
+        };
         let upstream = Upstream::new(&UpstreamSettings {
             name: "simulator".into(),
             base_url: format!("{}/compatible-mode/v1", plan.upstream.unwrap_or_else(|| simulator.origin()))
@@ -135,12 +155,15 @@ impl World {
                 log_requests: false,
             },
             catalogue: Arc::new(Catalogue::new(plan.models)),
-            sites: HashMap::from([("test".to_owned(), Arc::new(site()))]),
+            sites: HashMap::from([("test".to_owned(), Arc::new(plan.site))]),
             upstreams: Upstreams { default: Arc::new(upstream.unwrap()), by_model: HashMap::new() },
         };
         let shared = Arc::new(ArcSwap::from_pointee(shared));
         let (proxy, worker) =
             Proxy::new(shared, Arc::clone(&store) as _, pepper, clock.clone(), Arc::clone(&metrics), 10_000);
+        if let Some(notes) = plan.notes {
+            tokio::spawn(proxy.keep_beside(notes, plan.explain));
+        }
         proxy.tasks().spawn(worker);
         let listening = listen(server_settings(), Arc::clone(&metrics)).await.unwrap();
         let origin = format!("http://{}", listening.address());
@@ -325,6 +348,11 @@ pub fn site() -> Site {
         unverified_is_free_only: true,
         console_lag_minutes: 60,
         endpoints: Vec::new(),
+        cohorts: Vec::new(),
+        covers: Covers::default(),
+        notices: Notices { on: true, remaining_percent: vec![20, 0], days_before_end: vec![7] },
+        other_products: Vec::new(),
+        other_keys: Vec::new(),
     }
 }
 
