@@ -24,6 +24,7 @@ mod store;
 mod tree;
 mod upstream;
 mod values;
+mod websocket;
 
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,7 @@ pub use server::{ServerConfig, TlsFiles};
 pub use site::SiteConfig;
 pub use store::{StoreConfig, StoreKind};
 pub use upstream::UpstreamConfig;
+pub use websocket::WebSocketConfig;
 
 use crate::catalogue::{Catalogue, Site};
 use crate::ledger::Overrun;
@@ -71,6 +73,8 @@ pub struct Config {
     pub quota: QuotaConfig,
     /// How large anything may become.
     pub limits: LimitsConfig,
+    /// What one WebSocket connection may take.
+    pub websocket: WebSocketConfig,
 }
 
 impl Config {
@@ -151,8 +155,8 @@ fn read_tree(file: Option<&Path>, env: &Env, report: &mut Report) -> Table {
 
 /// Reads all sections, also after a mistake in one, so that each mistake is found in one run.
 fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Config, Catalogue, Vec<Site>)> {
-    let names = ["server", "admin", "log", "store", "keys", "upstream", "site", "quota", "limits"];
-    let [server, admin, log, store, keys, upstreams, site, quota, limits] = {
+    let names = ["server", "admin", "log", "store", "keys", "upstream", "site", "quota", "limits", "websocket"];
+    let [server, admin, log, store, keys, upstreams, site, quota, limits, websocket] = {
         let mut root = Reader::new(report, tree, Spot { source: 0, start: 0, end: 0 }, "");
         let sections = names.map(|name| root.find(name));
         root.finish();
@@ -166,6 +170,7 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
     let keys = section(report, "keys", keys).and_then(|r| admin::read_keys(r, env, state_dir.as_deref()));
     let quota = section(report, "quota", quota).and_then(quota::read_quota);
     let limits = section(report, "limits", limits).and_then(quota::read_limits);
+    let websocket = section(report, "websocket", websocket).and_then(websocket::read);
     let (site, mut sites, catalogue) = site::read(report, site);
     let url = site.as_ref().map(|site| site.openai_base_url.clone());
     let upstreams = match upstreams.map(|found| (&found.value, found.spot)) {
@@ -196,6 +201,7 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
         site: site?,
         quota: quota?,
         limits: limits?,
+        websocket: websocket?,
     };
     Some((config, catalogue, sites))
 }

@@ -22,10 +22,13 @@ mod send;
 mod settings;
 mod settlement;
 mod upstream;
+mod websocket;
 
 pub use handler::Proxy;
 pub use layers::service;
 pub use metered_body::{ReplyBody, ReplyError};
 pub use rejection::{Rejection, UpstreamTrouble};
-pub use settings::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, UpstreamSettings, Upstreams};
+pub use settings::{
+    ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, SocketSettings, UpstreamSettings, Upstreams,
+};
 pub use upstream::Upstream;

@@ -9,6 +9,7 @@
 //! | route | what |
 //! |---|---|
 //! | `POST …/chat/completions` | the dialect, behind any prefix |
+//! | `GET /api-ws/v1/inference`, `GET /api-ws/v1/realtime?model=` | the WebSocket APIs: tasks (characters, seconds of audio), responses (tokens) |
 //! | `GET …/models`, `GET …/models/{id}` | the models it serves; never charged |
 //! | `GET /ledger`, `POST /reset` | what was charged; start again from nothing |
 //! | `GET /behave`, `POST /behave` | the rules of misbehaviour; add, replace or clear one |
@@ -76,6 +77,7 @@ mod render;
 mod request;
 mod route;
 mod serve;
+mod socket;
 mod state;
 mod transport;
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::config::{self, Config, Loaded};
-use crate::proxy::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams};
+use crate::proxy::{
+    ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, SocketSettings, Upstream, UpstreamSettings, Upstreams,
+};
 use crate::server::{self, Certificates, Limits, TlsFiles};
 use crate::store::embedded;
 use crate::telemetry::{LogFormat, LogSettings};
@@ -17,6 +19,7 @@ pub(super) fn shared(loaded: &Loaded) -> Result<Shared, String> {
     Ok(Shared {
         settings: Settings {
             quota: quota(config),
+            sockets: sockets(config),
             max_body: config.limits.max_body,
             body_timeout: config.limits.body_timeout,
             log_requests: config.log.requests,
@@ -55,6 +58,18 @@ fn quota(config: &Config) -> QuotaSettings {
         drain_time: quota.drain_time,
         presumed_breaker: quota.presumed_breaker,
         breaker_pause: quota.breaker_cool_down,
+    }
+}
+
+fn sockets(config: &Config) -> SocketSettings {
+    let socket = &config.websocket;
+    SocketSettings {
+        connections: socket.connections,
+        max_message: socket.max_message,
+        ping_interval: socket.ping_interval,
+        ping_timeout: socket.ping_timeout,
+        control_frames: socket.control_frames,
+        close_wait: socket.close_wait,
     }
 }
 

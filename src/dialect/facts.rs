@@ -19,6 +19,8 @@ use bytes::Bytes;
 use super::error::DialectError;
 use super::splice::{self, Clamp};
 
+pub(super) use names::looks_like;
+
 /// The deepest nesting of a body.
 const MAX_DEPTH: u8 = 64;
 /// The deepest nesting of tools: re-serialised, deeper ones could outgrow their bound (LEDGER 7).

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{Error, ResponseFuture};
 
 use crate::dialect::{Encoding, Finding, Metering, Observer, Reading, Seen, UpstreamSignal};
-use crate::ledger::{Closure, Operation, Resolution, Usage};
+use crate::ledger::{AccountId, Closure, HoldId, Operation, PoolId, Resolution, Usage};
 
 use super::admission::Admission;
 use super::drain::DrainCaps;
@@ -72,14 +72,7 @@ impl Call {
     fn close_pool(&self) {
         let (Some(account), Some(model)) = (self.record.account.clone(), self.record.model.as_ref()) else { return };
         let Some(pool) = self.shared.catalogue.model(model.as_str()).map(|model| model.pool.clone()) else { return };
-        tracing::error!(request_id = %self.record.id, pool = %pool, "the provider says that the free quota is used up: the counters here were too high");
-        let store = Arc::clone(&self.parts.store);
-        self.parts.drainer.tasks().spawn(async move {
-            let operation = Operation::ClosePool { pool, closure: Closure::FreeTierOnly };
-            if let Err(error) = store.operate(&account, operation).await {
-                tracing::error!(account = %account, error = %error, "a pool that the provider closed could not be closed here");
-            }
-        });
+        close_pool(&self.parts, &account, pool, self.record.id);
     }
 
     fn presume(&mut self, seen: Option<Usage>) -> Settled {
@@ -104,6 +97,18 @@ impl Call {
             None => Settled::Now,
         }
     }
+}
+
+/// Refuses a pool's next calls because the provider refused one.
+pub(super) fn close_pool(parts: &ProxyParts, account: &AccountId, pool: PoolId, id: HoldId) {
+    tracing::error!(request_id = %id, pool = %pool, "the provider says that the free quota is used up: the counters here were too high");
+    let (store, account) = (Arc::clone(&parts.store), account.clone());
+    parts.drainer.tasks().spawn(async move {
+        let operation = Operation::ClosePool { pool, closure: Closure::FreeTierOnly };
+        if let Err(error) = store.operate(&account, operation).await {
+            tracing::error!(account = %account, error = %error, "a pool that the provider closed could not be closed here");
+        }
+    });
 }
 
 /// A call that is under way until its head comes. Dropped before, it goes on in the background: it may have been charged.

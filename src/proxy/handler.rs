@@ -9,11 +9,13 @@ use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Body;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Model;
 use crate::clock::Clock;
-use crate::dialect::{Dialect, DialectError, Facts, Metering, Route, RouteMatch, route};
+use crate::dialect::{Dialect, DialectError, Facts, Metering, Route, RouteMatch, route, socket};
 use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules, Unit};
 use crate::store::{Caller, Pepper, Store, StoreErrorKind};
 use crate::telemetry::Metrics;
@@ -31,7 +33,8 @@ use super::send::{self, Ready};
 use super::settings::Shared;
 use super::settlement::SettlementQueue;
 use super::upstream::Upstream;
-use super::{forward, headers};
+use super::websocket::Opening;
+use super::{forward, headers, websocket};
 
 /// What every request needs and a reload does not replace.
 pub(super) struct ProxyParts {
@@ -39,8 +42,12 @@ pub(super) struct ProxyParts {
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) drainer: Drainer,
+    pub(super) gate: Gate,
+    /// WebSocket connections that may be open at once.
+    pub(super) sockets: Arc<Semaphore>,
+    /// Fires when the process goes down.
+    pub(super) stop: CancellationToken,
     pepper: Arc<Pepper>,
-    gate: Gate,
 }
 
 /// The request path.
@@ -56,6 +63,8 @@ enum Prepared {
     Free(Box<Parts>, Route),
     /// It is admitted.
     Metered(Box<Ready>),
+    /// It begins a WebSocket.
+    Socket(Box<Opening>),
 }
 
 impl Proxy {
@@ -73,7 +82,9 @@ impl Proxy {
         let gate = Gate::new(Arc::clone(&store), queue);
         let drains = shared.load().settings.quota.drain_streams;
         let drainer = Drainer::new(drains, Arc::clone(&metrics));
-        let parts = ProxyParts { store, clock, metrics, drainer, pepper, gate };
+        let sockets = Arc::new(Semaphore::new(shared.load().settings.sockets.connections));
+        let stop = CancellationToken::new();
+        let parts = ProxyParts { store, clock, metrics, drainer, gate, sockets, stop, pepper };
         (Self { parts: Arc::new(parts), shared }, worker)
     }
 
@@ -81,6 +92,11 @@ impl Proxy {
     #[must_use]
     pub fn tasks(&self) -> &TaskTracker {
         self.parts.drainer.tasks()
+    }
+
+    /// Says that the process goes down: connections that outlive their handshake end once their calls have.
+    pub fn go_down(&self) {
+        self.parts.stop.cancel();
     }
 
     /// Answers one request. Never fails: every failure is a response.
@@ -97,6 +113,10 @@ impl Proxy {
                 Err(rejection) => self.reject(&rejection, id, Some(record)),
             },
             Ok(Prepared::Metered(ready)) => match send::send(&self.parts, shared, *ready, record).await {
+                Ok(response) => response,
+                Err((rejection, record)) => self.reject(&rejection, id, record),
+            },
+            Ok(Prepared::Socket(opening)) => match websocket::open(&self.parts, &self.shared, *opening, record).await {
                 Ok(response) => response,
                 Err((rejection, record)) => self.reject(&rejection, id, record),
             },
@@ -135,13 +155,17 @@ impl Proxy {
     {
         let (head, body) = request.into_parts();
         record.body_left = head.version <= Version::HTTP_11 && !body.is_end_stream();
+        if let Some(socket) = socket(&head.method, head.uri.path(), head.uri.query()) {
+            let caller = self.caller(&head.headers, record).await?;
+            return Ok(Prepared::Socket(Box::new(Opening { socket, head, caller })));
+        }
         let route = match route(&head.method, head.uri.path(), head.uri.query()) {
             RouteMatch::Found(route) => route,
             RouteMatch::MethodNotAllowed { allow } => return Err(Rejection::MethodNotAllowed { allow }),
             RouteMatch::NotMetered => return Err(Rejection::NotMetered),
         };
         record.operation = route.operation;
-        let caller = match authenticate(&head.headers, &self.parts.pepper, &*self.parts.store).await {
+        let caller = match self.caller(&head.headers, record).await {
             // Without a ledger there are no keys either; what costs nothing is answered all the same.
             Err(Rejection::Store(error))
                 if error.kind == StoreErrorKind::NotInitialised && route.metering == Metering::Free =>
@@ -150,8 +174,6 @@ impl Proxy {
             }
             caller => caller?,
         };
-        record.account = Some(caller.account.clone());
-        record.key = Some(caller.key.id.clone());
         match route.metering {
             Metering::Free => Ok(Prepared::Free(Box::new(head), route)),
             Metering::Chat => {
@@ -161,6 +183,14 @@ impl Proxy {
                 self.metered(shared, route, caller, head.headers, body, record).await
             }
         }
+    }
+
+    /// Who calls, for the record too.
+    async fn caller(&self, headers: &HeaderMap, record: &mut Record) -> Result<Caller, Rejection> {
+        let caller = authenticate(headers, &self.parts.pepper, &*self.parts.store).await?;
+        record.account = Some(caller.account.clone());
+        record.key = Some(caller.key.id.clone());
+        Ok(caller)
     }
 
     async fn metered(
@@ -270,6 +300,6 @@ fn ms(time: Duration) -> u64 {
 }
 
 /// A model's name as it may stand in a message: bounded, and without control characters.
-fn shown(model: &str) -> String {
+pub(super) fn shown(model: &str) -> String {
     model.chars().filter(|c| !c.is_control()).take(64).collect()
 }

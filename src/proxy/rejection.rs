@@ -1,7 +1,8 @@
 //! What a client gets instead of a response. The only place of the request path where a status of ours is chosen.
 
+use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::dialect::{Dialect, DialectError, ErrorEnvelope, render_error};
 use crate::ledger::Refusal;
@@ -73,6 +74,24 @@ enum Retry {
     Yes,
 }
 
+/// What a rejection says where no response can carry it.
+pub(super) struct Said {
+    pub(super) code: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) message: String,
+    pub(super) param: Option<String>,
+    /// Whether trying again can help.
+    pub(super) again: bool,
+}
+
+/// The answer to a WebSocket handshake (RFC 6455 4.2.2).
+pub(super) fn switching(headers: HeaderMap) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::whole(Bytes::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    response
+}
+
 /// How a rejection looks on the wire.
 struct Shape {
     status: StatusCode,
@@ -111,6 +130,12 @@ impl Rejection {
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.shape().code
+    }
+
+    /// What it says.
+    pub(super) fn said(&self) -> Said {
+        let Shape { code, kind, message, param, retry, .. } = self.shape();
+        Said { code, kind, message, param, again: retry != Retry::Never }
     }
 
     /// The response in the dialect's shape. `request_id` is a UUID.

@@ -68,7 +68,9 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let connection = builder
-        .serve_connection(TokioIo::new(WriteLimit::new(io, limits.write_timeout)), TowerToHyperService::new(service));
+    let connection = builder.serve_connection_with_upgrades(
+        TokioIo::new(WriteLimit::new(io, limits.write_timeout)),
+        TowerToHyperService::new(service),
+    );
     watcher.watch(connection.into_owned()).await
 }

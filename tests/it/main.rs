@@ -51,3 +51,4 @@ mod support;
 mod tidy;
 mod transport;
 mod vectors;
+mod websocket;

@@ -13,7 +13,8 @@ use gratis::ledger::{
     SwitchOff, Timestamp, Unit,
 };
 use gratis::proxy::{
-    ClampPolicy, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams, service,
+    ClampPolicy, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, SocketSettings, Upstream, UpstreamSettings,
+    Upstreams, service,
 };
 use gratis::server::{Limits, listen};
 use gratis::simulator::{self, SimModel};
@@ -33,6 +34,7 @@ pub struct Plan {
     pub state: AccountState,
     pub free_quota_only: bool,
     pub quota: QuotaSettings,
+    pub sockets: SocketSettings,
     pub simulator: simulator::Settings,
     pub head_timeout: Duration,
     pub max_body: usize,
@@ -50,6 +52,7 @@ impl Plan {
             state: AccountState::Active,
             free_quota_only: true,
             quota: quota(),
+            sockets: sockets(),
             simulator: simulator::Settings::default(),
             head_timeout: Duration::from_secs(300),
             max_body: 10 << 20,
@@ -79,6 +82,18 @@ pub fn quota() -> QuotaSettings {
         drain_time: Duration::from_secs(120),
         presumed_breaker: 0,
         breaker_pause: Duration::from_secs(5),
+    }
+}
+
+/// The defaults of the configuration.
+pub fn sockets() -> SocketSettings {
+    SocketSettings {
+        connections: 100,
+        max_message: 1 << 20,
+        ping_interval: Duration::from_secs(30),
+        ping_timeout: Duration::from_secs(20),
+        control_frames: 100,
+        close_wait: Duration::from_secs(5),
     }
 }
 
@@ -112,6 +127,11 @@ pub fn model(code: &str, window: u64, max_output: u64) -> Model {
         currency: "USD".into(),
         max_units: None,
     }
+}
+
+/// A model of another unit than tokens.
+pub fn unit_model(code: &str, kind: ModelType, unit: Unit, max_units: Option<u64>) -> Model {
+    Model { kind, unit, bounds: None, max_units, ..model(code, 1, 1) }
 }
 
 /// A model that thinks unless it is told not to, and whose thinking a budget bounds.
@@ -170,6 +190,7 @@ impl World {
         let shared = Shared {
             settings: Settings {
                 quota: plan.quota,
+                sockets: plan.sockets,
                 max_body: plan.max_body,
                 body_timeout: Duration::from_secs(30),
                 log_requests: false,
@@ -289,7 +310,7 @@ async fn fill(store: &MemoryStore, plan: &Plan, pepper: &Pepper, now: Timestamp)
         let grant = Operation::AddGrant {
             pool: pool.as_str().into(),
             side: Side::Both,
-            unit: Unit::Tokens,
+            unit: plan.models.iter().find(|model| model.pool.as_str() == pool).map_or(Unit::Tokens, |model| model.unit),
             amount: amount + spent,
             spent: 0,
             start: Timestamp(0),
