@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response};
 
 use crate::dialect::{DialectError, FrameError, UpstreamSignal};
+use crate::ledger::Refusal;
 use crate::proxy::headers;
 use crate::proxy::metered_body::ReplyBody;
 use crate::proxy::rejection::Rejection;
@@ -48,6 +49,11 @@ impl Fault {
     pub(super) fn invalid(message: &str) -> Self {
         let message = message.to_owned();
         Self::Ours(Rejection::InvalidRequest(DialectError { code: "invalid_request_error", message, param: None }))
+    }
+
+    /// Whether only calls in progress are in the way.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Self::Ours(Rejection::Refused(Refusal::Busy)))
     }
 
     pub(super) fn words(&self) -> Words {

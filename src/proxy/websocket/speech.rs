@@ -106,6 +106,14 @@ impl Speech {
         }
     }
 
+    /// Whether what is refused because of calls in progress is asked for again when one of this connection ends.
+    pub(super) fn postpone(&mut self) -> bool {
+        match self {
+            Self::Tasks(_) => false,
+            Self::Turns(turns) => turns.postpone(),
+        }
+    }
+
     /// What was asked for is refused: a call that had not begun never will.
     pub(super) fn refused(&mut self) {
         match self {

@@ -122,7 +122,7 @@ impl Tasks {
             streams_in: run.streams_in,
             complete: !run.streams_in,
             tab: None,
-            need: 1,
+            need: 0,
             bytes: 0,
             produced: false,
             usage: None,
@@ -131,17 +131,17 @@ impl Tasks {
         };
         let mut bounded = true;
         if task.model.unit == Unit::Characters {
-            task.need = run.characters.max(1);
+            task.need = run.characters;
         } else if task.audio == Audio::Compressed {
             bounded = task.model.max_units.is_some();
-            task.need = task.model.max_units.unwrap_or(1);
+            task.need = task.model.max_units.unwrap_or_default();
         }
         let ahead = if bounded && task.audio == Audio::Compressed && task.model.unit == Unit::Seconds {
             0
         } else {
             task.ahead()
         };
-        let ask = CallAsk::units(Arc::clone(&task.model), task.need, ahead, bounded);
+        let ask = CallAsk::units(Arc::clone(&task.model), task.need.max(1), ahead, bounded);
         self.task = Some(task);
         Ok(Step::Ask(ask))
     }

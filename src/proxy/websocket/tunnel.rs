@@ -238,6 +238,7 @@ impl Tunnel {
                 }
                 self.ask(more);
             }
+            Err(fault) if fault.is_busy() && self.speech.postpone() => {}
             Err(fault) => {
                 self.waiting = false;
                 self.client.held.clear();

@@ -26,6 +26,8 @@ pub(super) struct Turns {
     /// Whether anything of the client's has gone up.
     sent: bool,
     surcharge: Option<&'static str>,
+    /// Only calls in progress were in the way of the next hold: it is asked for again once the running response has ended.
+    postponed: bool,
     /// A message of the server's could not be read.
     doubtful: bool,
 }
@@ -48,7 +50,16 @@ impl Turns {
     pub(super) fn new(line: Arc<Line>, first: Granted) -> Self {
         let model = Arc::clone(&first.model);
         let next = Some(Tab::new(&line, first, "ws.response"));
-        Self { line, model, next, current: VecDeque::new(), sent: false, surcharge: None, doubtful: false }
+        Self {
+            line,
+            model,
+            next,
+            current: VecDeque::new(),
+            sent: false,
+            surcharge: None,
+            postponed: false,
+            doubtful: false,
+        }
     }
 
     pub(super) fn has_next(&self) -> bool {
@@ -61,6 +72,12 @@ impl Turns {
 
     pub(super) fn busy_since(&self) -> Option<Stopwatch> {
         self.current.front()?.as_ref().map(Tab::since)
+    }
+
+    /// The next hold is refused because of calls in progress; answers whether one of them is of this connection.
+    pub(super) fn postpone(&mut self) -> bool {
+        self.postponed = !self.current.is_empty();
+        self.postponed
     }
 
     pub(super) fn sent(&mut self) {
@@ -114,7 +131,8 @@ impl Turns {
 
     fn done(&mut self, usage: Option<Usage>) -> Told {
         // A service that does not announce its responses ends them all the same.
-        let ask = if self.current.is_empty() { self.begin() } else { None };
+        let again = std::mem::take(&mut self.postponed).then(|| ask(&self.model, self.surcharge));
+        let ask = if self.current.is_empty() { self.begin().or(again) } else { again };
         let usage = usage.filter(|_| !std::mem::take(&mut self.doubtful));
         let settling = match (self.current.pop_front().flatten(), usage) {
             (Some(tab), Some(usage)) => tab.settle(usage),

@@ -60,11 +60,16 @@ async fn the_last_characters_of_a_grant_can_be_used_and_not_one_more() {
     client.say(&go_on("y")).await;
     // The task that runs is finished upstream; the client learns of the refusal instead of a false success.
     let failed = client.until("task-failed").await;
-    assert_eq!(failed["header"]["error_code"], "AllocationQuota.FreeTierOnly");
-    assert_eq!(client.closed().await.unwrap().0, 1008);
+    // While its own hold is in the way, nobody can know yet that the rest is used up.
+    assert_eq!(failed["header"]["error_code"], "Throttling.RateQuota");
+    assert_eq!(client.closed().await.unwrap().0, 1013);
     let balance = world.settled(TTS).await;
     assert_eq!((balance.spent, balance.presumed, balance.available()), (100, 0, 0));
     assert_eq!(world.charged(TTS).await, 100);
+    let mut client = Client::inference(&world.origin).await;
+    client.say(&run_tts("y")).await;
+    assert_eq!(client.until("task-failed").await["header"]["error_code"], "AllocationQuota.FreeTierOnly");
+    assert_eq!(client.closed().await.unwrap().0, 1008);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,19 +137,26 @@ async fn a_response_that_begins_by_itself_is_covered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_the_next_response_does_not_fit_the_running_one_completes_and_then_the_connection_ends() {
     let mut settings = plan();
-    settings.grants[2].1 = 40_000;
+    // Two responses at once do not fit; the second does once the first is settled, the third does not any more.
+    settings.grants[2].1 = 32_768 + 4_096 + 60;
+    settings.simulator.answer = 8..=8;
     settings.simulator.chunk_delay = std::time::Duration::from_millis(10);
+    settings.quota.busy_wait = std::time::Duration::from_millis(1);
     let world = World::new(settings).await;
     let mut client = Client::realtime(&world.origin).await;
     client.say(&respond()).await;
     client.until("response.created").await;
+    client.say(&respond()).await;
+    client.until("response.done").await;
+    client.until("response.created").await;
     client.try_say(&respond()).await;
     client.until("response.done").await;
     let error = client.until("error").await;
-    assert!(["limit_requests", "AllocationQuota.FreeTierOnly"].contains(&error["error"]["code"].as_str().unwrap()));
-    client.closed().await.unwrap();
+    assert_eq!(error["error"]["code"], "AllocationQuota.FreeTierOnly");
+    assert_eq!(client.closed().await.unwrap().0, 1008);
     let balance = world.settled(OMNI).await;
-    assert_eq!((balance.spent, balance.presumed), (world.charged(OMNI).await, 0), "one response and no more");
+    assert_eq!((balance.spent, balance.presumed), (world.charged(OMNI).await, 0), "two responses and no more");
+    assert_eq!(balance.spent, 32 + 8 + 40 + 8);
 }
 
 #[tokio::test(flavor = "multi_thread")]
