@@ -60,6 +60,11 @@ impl End {
         Self::unconnected(FrameReader::new(Sender::Server, most), true)
     }
 
+    /// In place of a client that is gone.
+    pub(super) fn nobody() -> Self {
+        Self::unconnected(FrameReader::new(Sender::Client, 0), false)
+    }
+
     fn unconnected(frames: FrameReader, masks: bool) -> Self {
         Self {
             reader: None,

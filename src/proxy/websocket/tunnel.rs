@@ -435,7 +435,7 @@ impl Tunnel {
         self.client.closed = true;
         self.client.held.clear();
         let until = Instant::now() + self.settings.close_wait;
-        if self.server.takes() && self.speech.idle() {
+        if self.server.takes() && (self.speech.idle() || self.server.closed) {
             self.server.pass(raw, stretch);
             self.phase = Phase::Closing { until, passes: true };
             return;
@@ -477,22 +477,20 @@ impl Tunnel {
         self.waiting = false;
         self.speech.refused();
         self.client.stop_reading();
-        let reads_on = !self.speech.idle() && self.quota.on_disconnect == OnDisconnect::Drain;
+        let reads_on = !self.speech.idle() && !self.server.closed && self.quota.on_disconnect == OnDisconnect::Drain;
         if reads_on && let Some(place) = self.line.parts.drainer.place() {
             self.drain = Some(place);
-            self.finish();
-            let until = Instant::now() + self.quota.drain_time;
-            self.phase = Phase::Gone { until, bytes: self.quota.drain_bytes };
+            let most = if self.finish() { self.quota.drain_time } else { Duration::ZERO };
+            self.phase = Phase::Gone { until: Instant::now() + most, bytes: self.quota.drain_bytes };
         } else {
             self.close_server();
         }
     }
 
-    /// Makes the upstream finish what its client left unfinished.
-    fn finish(&mut self) {
-        if let Some(text) = self.speech.finish() {
-            self.server.say(OwnFrame::Text(&text));
-        }
+    /// Makes the upstream finish what its client left unfinished; answers whether it can.
+    fn finish(&mut self) -> bool {
+        // In the middle of a message of the client's nothing can be said for it.
+        self.speech.finish().is_none_or(|text| self.server.say(OwnFrame::Text(&text)))
     }
 
     fn close_server(&mut self) {
@@ -520,16 +518,16 @@ impl Tunnel {
     /// Nothing more of the client's goes up: once what is in progress has ended, the client is told why.
     fn refuse(&mut self, fault: Fault) {
         self.asking = None;
-        if !self.speech.idle() {
-            self.finish();
-        }
-        self.phase = Phase::Refusing(Box::new(fault), Instant::now() + self.quota.drain_time);
+        let completes = !self.speech.idle() && self.finish();
+        let most = if completes { self.quota.drain_time } else { Duration::ZERO };
+        self.phase = Phase::Refusing(Box::new(fault), Instant::now() + most);
     }
 
     /// Goes on to the next phase where this one is over.
     fn move_on(&mut self) {
         let idle = self.speech.idle() && self.tail.is_none();
-        let server_gone = self.upstream.is_some() && self.server.reader.is_none();
+        // Behind its close the upstream says nothing more.
+        let server_gone = self.upstream.is_some() && (self.server.closed || self.server.reader.is_none());
         match &mut self.phase {
             Phase::Open if self.going_down && idle && self.asking.is_none() => {
                 self.farewell(&Fault::Ours(Rejection::ShuttingDown), true);
@@ -542,8 +540,21 @@ impl Tunnel {
                     self.farewell(&fault, false);
                 }
             }
-            Phase::Gone { bytes, .. } if idle || *bytes == 0 => self.close_server(),
+            Phase::Gone { bytes, .. } if idle || server_gone || *bytes == 0 => self.close_server(),
+            Phase::Gone { .. } if !self.client.has_output() => self.let_go(),
             Phase::Refusing(..) | Phase::Gone { .. } => {}
+        }
+    }
+
+    /// Ends the client's connection while the upstream is still read.
+    fn let_go(&mut self) {
+        if self.client.takes() {
+            let client = std::mem::replace(&mut self.client, End::nobody());
+            let patience = self.settings.close_wait;
+            self.line.parts.drainer.tasks().spawn(async move {
+                // Whoever does not close in time is cut off.
+                let _ = tokio::time::timeout(patience, client.shut()).await;
+            });
         }
     }
 
