@@ -4,6 +4,7 @@ mod calls;
 mod client;
 mod ends;
 mod exact;
+mod libraries;
 mod limits;
 mod script;
 mod vectors;

@@ -32,6 +32,8 @@ struct Task {
     tab: Option<Tab>,
     /// The most that what went up, or waits to, can cost.
     need: Amount,
+    /// The same without what waits.
+    sent: Amount,
     /// Bytes of its audio.
     bytes: u64,
     /// Whether the server has sent anything of a result.
@@ -61,9 +63,12 @@ impl Task {
     }
 
     /// What covers its need.
-    fn step(&self) -> Step {
+    fn step(&mut self) -> Step {
         match self.need.checked_sub(self.held()) {
-            None | Some(0) => Step::Pass,
+            None | Some(0) => {
+                self.sent = self.need;
+                Step::Pass
+            }
             Some(lacks) => Step::Ask(CallAsk::units(Arc::clone(&self.model), lacks, self.ahead(), true)),
         }
     }
@@ -123,6 +128,7 @@ impl Tasks {
             complete: !run.streams_in,
             tab: None,
             need: 0,
+            sent: 0,
             bytes: 0,
             produced: false,
             usage: None,
@@ -173,6 +179,7 @@ impl Tasks {
 
     pub(super) fn granted(&mut self, granted: Granted) {
         let Some(task) = &mut self.task else { return };
+        task.sent = task.need;
         match &mut task.tab {
             Some(tab) => tab.add(granted.admission),
             None => task.tab = Some(Tab::new(&self.line, granted, "ws.task")),
@@ -206,15 +213,17 @@ impl Tasks {
             }
             TaskState::Finished | TaskState::Failed(_) => {}
         }
-        let Some(Task { tab: Some(mut tab), usage, produced, doubtful, .. }) = self.task.take() else {
+        let Some(Task { tab: Some(mut tab), usage, sent, produced, doubtful, .. }) = self.task.take() else {
             return Told::default();
         };
+        // A task to which nothing was given that costs anything need not say so.
+        let usage = usage.or((sent == 0).then_some(0));
         let seen = usage.map(|output| Usage { input: 0, output });
         let settling = match (event.state, seen) {
             (TaskState::Failed(error), _) => {
                 tab.signal(&error);
                 // The whole reply was an error: provably not billed (LEDGER 8).
-                if produced || doubtful || seen.is_some() { tab.presume(seen, false) } else { tab.release() }
+                if produced || doubtful || usage > Some(0) { tab.presume(seen, false) } else { tab.release() }
             }
             (_, Some(usage)) if !doubtful => tab.settle(usage),
             (_, seen) => tab.presume(seen, true),
