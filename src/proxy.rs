@@ -8,6 +8,7 @@ mod authenticate;
 mod body;
 mod bound;
 mod breaker;
+mod crowd;
 mod drain;
 mod exchange;
 mod forward;
@@ -21,6 +22,7 @@ mod rejection;
 mod send;
 mod settings;
 mod settlement;
+mod strict;
 mod upstream;
 mod websocket;
 

@@ -22,6 +22,8 @@ pub(super) fn shared(loaded: &Loaded) -> Result<Shared, String> {
             sockets: sockets(config),
             max_body: config.limits.max_body,
             body_timeout: config.limits.body_timeout,
+            body_min_rate: config.limits.body_min_rate,
+            key_in_flight: config.limits.key_in_flight,
             log_requests: config.log.requests,
         },
         catalogue: Arc::new(loaded.catalogue.clone()),
@@ -146,6 +148,7 @@ fn limits(config: &Config) -> Limits {
         max_headers: server.max_headers,
         max_header_bytes: server.max_header_bytes,
         max_streams: server.max_streams,
+        max_control_frames: server.max_control_frames,
     }
 }
 

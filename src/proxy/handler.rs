@@ -25,6 +25,7 @@ use super::authenticate::authenticate;
 use super::body;
 use super::bound::{self, CallBound};
 use super::breaker::Paused;
+use super::crowd::Crowd;
 use super::drain::Drainer;
 use super::metered_body::ReplyBody;
 use super::record::Record;
@@ -34,7 +35,7 @@ use super::settings::Shared;
 use super::settlement::SettlementQueue;
 use super::upstream::Upstream;
 use super::websocket::Opening;
-use super::{forward, headers, websocket};
+use super::{forward, headers, strict, websocket};
 
 /// What every request needs and a reload does not replace.
 pub(super) struct ProxyParts {
@@ -42,6 +43,8 @@ pub(super) struct ProxyParts {
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) drainer: Drainer,
+    /// Calls in progress by key.
+    pub(super) crowd: Arc<Crowd>,
     pub(super) gate: Gate,
     /// WebSocket connections that may be open at once.
     pub(super) sockets: Arc<Semaphore>,
@@ -84,7 +87,8 @@ impl Proxy {
         let drainer = Drainer::new(drains, Arc::clone(&metrics));
         let sockets = Arc::new(Semaphore::new(shared.load().settings.sockets.connections));
         let stop = CancellationToken::new();
-        let parts = ProxyParts { store, clock, metrics, drainer, gate, sockets, stop, pepper };
+        let crowd = Arc::default();
+        let parts = ProxyParts { store, clock, metrics, drainer, crowd, gate, sockets, stop, pepper };
         (Self { parts: Arc::new(parts), shared }, worker)
     }
 
@@ -155,6 +159,11 @@ impl Proxy {
     {
         let (head, body) = request.into_parts();
         record.body_left = head.version <= Version::HTTP_11 && !body.is_end_stream();
+        if let Err(rejection) = strict::check(&head) {
+            // Whatever follows on the connection may be meant otherwise as well.
+            record.body_left = head.version <= Version::HTTP_11;
+            return Err(rejection);
+        }
         if let Some(socket) = socket(&head.method, head.uri.path(), head.uri.query()) {
             let caller = self.caller(&head.headers, record).await?;
             return Ok(Prepared::Socket(Box::new(Opening { socket, head, caller })));
@@ -178,7 +187,9 @@ impl Proxy {
             Metering::Free => Ok(Prepared::Free(Box::new(head), route)),
             Metering::Chat => {
                 let settings = &shared.settings;
-                let body = body::read(&head.headers, body, settings.max_body, settings.body_timeout).await?;
+                let place = self.parts.crowd.enter(&caller.key.id, settings.key_in_flight);
+                record.place = Some(place.ok_or(Rejection::TooManyOfKey)?);
+                let body = body::read(&head.headers, body, settings).await?;
                 record.body_left = false;
                 self.metered(shared, route, caller, head.headers, body, record).await
             }

@@ -21,6 +21,10 @@ pub enum Rejection {
         /// The one that it exists with.
         allow: &'static str,
     },
+    /// The head is none that all servers read alike; says what is wrong with it.
+    Malformed(&'static str),
+    /// The path and query are longer than the limit, in bytes.
+    UriTooLong(usize),
     /// No key, an unknown one, a disabled one, or two that differ.
     InvalidApiKey,
     /// The request cannot be read, or asks for something that cannot be bounded.
@@ -43,6 +47,8 @@ pub enum Rejection {
     Store(StoreError),
     /// Too many calls are waiting to be settled.
     Overloaded,
+    /// Too many calls of this key are in progress.
+    TooManyOfKey,
     /// The process is going down.
     ShuttingDown,
     /// The upstream, or what is known of it.
@@ -185,6 +191,12 @@ impl Rejection {
                 "method_not_allowed",
                 format!("This path takes {allow} only."),
             ),
+            Self::Malformed(why) => Shape::gateway(StatusCode::BAD_REQUEST, "invalid_request_error", *why),
+            Self::UriTooLong(limit) => Shape::gateway(
+                StatusCode::URI_TOO_LONG,
+                "uri_too_long",
+                format!("The path and query are longer than {limit} bytes."),
+            ),
             Self::InvalidApiKey => {
                 Shape::gateway(StatusCode::UNAUTHORIZED, "invalid_api_key", "Incorrect API key provided.")
             }
@@ -221,20 +233,15 @@ impl Rejection {
                 )
             },
             Self::Refused(refusal) => refused(*refusal),
-            Self::NotCovered(parameters) => Shape {
-                param: parameters.first().cloned(),
-                ..Shape::service(
-                    StatusCode::FORBIDDEN,
-                    FREE_TIER_ONLY,
-                    format!(
-                        "The free quota does not cover what is billed for: {}. Leave it out, or disable the \"use \
-                         free tier only\" mode.",
-                        parameters.join(", ")
-                    ),
-                )
-            },
+            Self::NotCovered(parameters) => not_covered(parameters),
             Self::Store(error) => store(error.kind),
             Self::Overloaded => unavailable("gratis_overloaded", "Too many calls are in progress.", 1),
+            Self::TooManyOfKey => Shape::service(
+                StatusCode::TOO_MANY_REQUESTS,
+                "limit_requests",
+                "Too many calls of this key are in progress.",
+            )
+            .retry(Retry::AfterSeconds(1)),
             Self::ShuttingDown => unavailable("gratis_shutting_down", "This instance is going down.", 1),
             Self::Upstream(trouble) => trouble.shape(),
             Self::Internal => {
@@ -276,6 +283,14 @@ impl UpstreamTrouble {
             ),
         }
     }
+}
+
+fn not_covered(parameters: &[String]) -> Shape {
+    let named = parameters.join(", ");
+    let message = format!(
+        "The free quota does not cover what is billed for: {named}. Leave it out, or disable the \"use free tier only\" mode."
+    );
+    Shape { param: parameters.first().cloned(), ..Shape::service(StatusCode::FORBIDDEN, FREE_TIER_ONLY, message) }
 }
 
 fn unavailable(code: &'static str, message: &str, seconds: u32) -> Shape {

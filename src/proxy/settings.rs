@@ -101,6 +101,10 @@ pub struct Settings {
     pub max_body: usize,
     /// How long a request body may take.
     pub body_timeout: Duration,
+    /// The least bytes a second of a body, once it has had a while; 0 = as slow as it likes.
+    pub body_min_rate: u64,
+    /// Calls of one key in progress.
+    pub key_in_flight: usize,
     /// Whether a line is logged for each request.
     pub log_requests: bool,
 }

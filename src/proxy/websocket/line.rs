@@ -11,6 +11,7 @@ use crate::dialect::Protocol;
 use crate::ledger::{Amount, Ask, HoldId, Refusal, Reserve, ReserveRules};
 use crate::proxy::admission::{Admission, Patience};
 use crate::proxy::breaker::Paused;
+use crate::proxy::crowd::KeyPlace;
 use crate::proxy::handler::ProxyParts;
 use crate::proxy::rejection::{Rejection, UpstreamTrouble};
 use crate::proxy::settings::Shared;
@@ -50,6 +51,8 @@ pub(super) struct Granted {
     pub(super) upstream: Arc<Upstream>,
     /// The connection to its upstream, where there was none yet.
     pub(super) connected: Option<Io>,
+    /// The key's place among its calls.
+    pub(super) place: Option<KeyPlace>,
 }
 
 impl CallAsk {
@@ -110,6 +113,8 @@ impl Line {
             None => Arc::clone(of_model),
         };
         self.check_upstream(&upstream, shared.settings.quota.breaker_pause)?;
+        let place = self.parts.crowd.enter(&self.caller.key.id, shared.settings.key_in_flight);
+        let place = Some(place.ok_or(Fault::Ours(Rejection::TooManyOfKey))?);
         let model = Arc::clone(&call.model);
         let metrics = self.parts.metrics.model(model.code.as_str());
         let admission = self.admit(&shared, call).await.inspect_err(|_| {
@@ -117,7 +122,7 @@ impl Line {
             metrics.refused.inc();
         })?;
         metrics.admitted.inc();
-        let mut granted = Granted { admission, model, shared, upstream, connected: None };
+        let mut granted = Granted { admission, model, shared, upstream, connected: None, place };
         if connected.is_none() {
             match connect::connect(&granted.upstream, &self.protocol, &self.client).await {
                 Ok(io) => granted.connected = Some(io),

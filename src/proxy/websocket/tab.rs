@@ -27,7 +27,7 @@ pub(super) struct Tab {
 pub(super) type Settling = Vec<oneshot::Receiver<()>>;
 
 impl Tab {
-    pub(super) fn new(line: &Arc<Line>, granted: Granted, operation: &'static str) -> Self {
+    pub(super) fn new(line: &Arc<Line>, mut granted: Granted, operation: &'static str) -> Self {
         let metrics = &line.parts.metrics;
         let mut record = Record::new(granted.admission.hold, metrics, granted.shared.settings.log_requests);
         record.operation = operation;
@@ -37,6 +37,7 @@ impl Tab {
         record.stream = true;
         record.metrics = Arc::clone(metrics.model(granted.model.code.as_str()));
         record.held = held(&granted.admission);
+        record.place = granted.place.take();
         record.status = DONE;
         Self { line: Arc::clone(line), granted, more: Vec::new(), record, since: Clock::stopwatch() }
     }

@@ -38,6 +38,7 @@ pub struct Plan {
     pub simulator: simulator::Settings,
     pub head_timeout: Duration,
     pub max_body: usize,
+    pub key_in_flight: usize,
     /// The origin of another upstream than the simulator.
     pub upstream: Option<String>,
 }
@@ -56,6 +57,7 @@ impl Plan {
             simulator: simulator::Settings::default(),
             head_timeout: Duration::from_secs(300),
             max_body: 10 << 20,
+            key_in_flight: 10_000,
             upstream: None,
         }
     }
@@ -193,6 +195,8 @@ impl World {
                 sockets: plan.sockets,
                 max_body: plan.max_body,
                 body_timeout: Duration::from_secs(30),
+                body_min_rate: 256,
+                key_in_flight: plan.key_in_flight,
                 log_requests: false,
             },
             catalogue: Arc::new(Catalogue::new(plan.models)),
@@ -362,6 +366,7 @@ fn server_settings() -> gratis::server::Settings {
             max_headers: 100,
             max_header_bytes: 65_536,
             max_streams: 100,
+            max_control_frames: 200,
         },
         max_connections: 10_000,
     }

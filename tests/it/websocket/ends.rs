@@ -122,15 +122,10 @@ async fn every_misbehaviour_of_the_upstream_is_covered() {
             for call in calls {
                 client.try_say(&call).await;
             }
-            loop {
-                match client.message().await {
-                    Some(Ok(message)) => {
-                        let text = message.to_text().unwrap_or_default();
-                        if text.contains("task-finished") || text.contains("response.done") {
-                            break;
-                        }
-                    }
-                    Some(Err(_)) | None => break,
+            while let Some(Ok(message)) = client.message().await {
+                let text = message.to_text().unwrap_or_default();
+                if text.contains("task-finished") || text.contains("response.done") {
+                    break;
                 }
             }
             client.vanish();
