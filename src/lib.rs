@@ -20,6 +20,9 @@
 //!   the body ends | breaks | is dropped -> the hold is resolved once: settled | released | presumed
 //! ```
 //!
+//! A WebSocket goes the same way with other steps in the middle (`proxy/websocket`): after the handshake bytes pass as they came, and
+//! each call that a frame asks for is admitted before the frame goes up.
+//!
 //! # Rooms, and what each must not know
 //!
 //! * [`ledger`]: the rules, one pure function. Knows no clock, store or wire format; every store is tested against it.
