@@ -37,8 +37,8 @@ pub use guard::{OPEN_PATHS, Token};
 
 use crate::catalogue::{Catalogue, Model, Site};
 use crate::ledger::PoolId;
-use crate::store::Store;
 use crate::store::keys::Pepper;
+use crate::store::{self, Store};
 
 /// What can be set about the operator's listener.
 #[derive(Clone)]
@@ -115,6 +115,24 @@ pub struct Reloaded {
     pub notes: Vec<String>,
 }
 
+/// What is seen of the store behind the books, from this process alone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct StoreState {
+    /// `embedded` or `shared`.
+    pub kind: &'static str,
+    /// What it promises, its bound first.
+    pub promise: Vec<String>,
+    /// Why nothing is admitted until an operator says to go on.
+    pub suspended: Option<String>,
+    /// Whether calls are refused without asking the store, because the last ones were not answered.
+    pub breaker_open: bool,
+    /// Settlements on this machine's disk that are not in the store yet.
+    pub parked_settlements: u64,
+}
+
+/// Says that an operator has looked at what the store holds, and goes on from it.
+pub type Resume = Arc<dyn Fn() -> store::Answer<'static, ()> + Send + Sync>;
+
 /// Gives a value each time it is asked.
 pub type Source<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
@@ -141,6 +159,10 @@ pub struct AdminState {
     pub lease_ms: u64,
     /// What has to be well beside the ledger, draining for example; the ledger is asked by the route itself.
     pub checks: Source<Vec<Check>>,
+    /// What is seen of the store.
+    pub store_state: Source<StoreState>,
+    /// Goes on after the store was suspended; `None` where it never is.
+    pub resume: Option<Resume>,
     /// The metrics as text.
     pub metrics: Source<String>,
     /// The routes of the proxy.
@@ -203,6 +225,8 @@ fn other_routes() -> Router<AdminState> {
         .route("/coverage", get(system::coverage))
         .route("/models", get(models::catalogue))
         .route("/config/reload", post(system::reload))
+        .route("/store", get(system::store))
+        .route("/store/resume", post(system::resume))
         .route("/version", get(system::version))
 }
 

@@ -3,6 +3,7 @@
 //! [`start`] answers the addresses that were bound and a handle that stops everything in the right order: what a test needs,
 //! and what `gratis serve` and `gratis demo` need.
 
+mod ledger;
 mod reload;
 pub mod settings;
 
@@ -18,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, AdminState, Check, Coverage, Rules, Token};
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::dialect::{self, Dialect, Metering};
+use crate::dialect::{self, Dialect};
 use crate::proxy::{self, Proxy, Shared};
 use crate::server::{self, Listening};
-use crate::store::embedded::Embedded;
-use crate::store::{Pepper, Store};
+use crate::store::Pepper;
 use crate::telemetry::Metrics;
 
+pub use ledger::Ledger;
 pub use reload::{Loader, Reloader};
 
 /// What a process runs with.
@@ -33,10 +34,8 @@ pub struct Parts {
     pub loaded: Loaded,
     /// Reads the configuration again.
     pub loader: Loader,
-    /// The ledger; `Absent` where there is none yet.
-    pub store: Arc<dyn Store>,
-    /// The same, where it has to be closed at the end.
-    pub embedded: Option<Arc<Embedded>>,
+    /// The ledger; it is closed at the end.
+    pub ledger: Ledger,
     /// Hashes keys.
     pub pepper: Pepper,
     /// The operator's token.
@@ -65,7 +64,7 @@ pub struct Running {
     stop_admin: CancellationToken,
     draining: Arc<AtomicBool>,
     drain: Duration,
-    embedded: Option<Arc<Embedded>>,
+    ledger: Ledger,
 }
 
 /// The metrics of a process, with a label for each model of its catalogue.
@@ -81,7 +80,7 @@ pub fn metrics(loaded: &Loaded) -> Arc<Metrics> {
 /// # Errors
 /// An address cannot be bound, a certificate or CA file cannot be used, an upstream's URL cannot be used. The text says which.
 pub async fn start(parts: Parts) -> Result<Running, String> {
-    let Parts { loaded, loader, store, embedded, pepper, token, metrics, clock } = parts;
+    let Parts { loaded, loader, ledger, pepper, token, metrics, clock } = parts;
     let config = &loaded.config;
     let shared = Arc::new(ArcSwap::from_pointee(settings::shared(&loaded)?));
     let certificates = settings::certificates(config)?;
@@ -90,6 +89,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let admin_listening = server::listen(settings::admin_listener(config), Arc::clone(&metrics)).await?;
     let reloader = Arc::new(Reloader::new(loader, Arc::clone(&shared), certificates, &loaded, Arc::clone(&metrics)));
     let draining = Arc::new(AtomicBool::new(false));
+    let store = ledger.store(&metrics);
     let admin_state = AdminState {
         store: Arc::clone(&store),
         rules: rules(&shared, config.site.name.clone()),
@@ -99,9 +99,17 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         lease_ms: u64::try_from(config.store.lease.as_millis()).unwrap_or(u64::MAX),
         checks: checks(&draining),
         metrics: {
-            let metrics = Arc::clone(&metrics);
-            Arc::new(move || metrics.render())
+            let (metrics, ledger) = (Arc::clone(&metrics), ledger.clone());
+            Arc::new(move || {
+                ledger.measure(&metrics);
+                metrics.render()
+            })
         },
+        store_state: {
+            let ledger = ledger.clone();
+            Arc::new(move || ledger.state())
+        },
+        resume: ledger.resume(),
         coverage: Arc::new(coverage),
         reload: reloader.for_admin(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -128,7 +136,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         stop_admin,
         draining,
         drain,
-        embedded,
+        ledger,
     })
 }
 
@@ -178,9 +186,7 @@ impl Running {
         self.stop_admin.cancel();
         // What an operator still asks for may be cut.
         let _ = self.admin.await;
-        if let Some(embedded) = self.embedded
-            && let Err(error) = embedded.close().await
-        {
+        if let Err(error) = self.ledger.close().await {
             tracing::error!(error = %error, "the ledger could not be closed cleanly");
             clean = false;
         }
@@ -213,11 +219,10 @@ fn coverage() -> Vec<Coverage> {
         path: row.path.to_owned(),
         dialect: match row.dialect {
             Dialect::OpenAi => "openai".to_owned(),
+            Dialect::DashScope => "dashscope".to_owned(),
+            Dialect::Anthropic => "anthropic".to_owned(),
         },
-        metering: match row.metering {
-            Metering::Chat => "chat".to_owned(),
-            Metering::Free => "free".to_owned(),
-        },
+        metering: row.metering.name(),
         source: row.source.to_owned(),
     })
     .chain(dialect::sockets().iter().map(|row| Coverage {

@@ -58,6 +58,14 @@ impl Failure {
         }
     }
 
+    /// The same refusal, with what to do about it.
+    fn and_then_do(self, what: &str) -> Self {
+        match self {
+            Self::Refused(text) => Self::Refused(format!("{text}\n{what}")),
+            other @ (Self::Usage(_) | Self::Misused | Self::Unreachable(_) | Self::Said | Self::ClosedPipe) => other,
+        }
+    }
+
     fn text(&self) -> Option<&str> {
         match self {
             Self::Refused(text) | Self::Usage(text) | Self::Unreachable(text) => Some(text),

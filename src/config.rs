@@ -36,7 +36,7 @@ pub use report::{ConfigErrors, Finding};
 pub use secret::{Secret, SecretPlace, read as read_secret};
 pub use server::{ServerConfig, TlsFiles};
 pub use site::SiteConfig;
-pub use store::{StoreConfig, StoreKind};
+pub use store::{SharedStore, StoreConfig, StoreKind};
 pub use upstream::UpstreamConfig;
 pub use websocket::WebSocketConfig;
 
@@ -163,7 +163,7 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
         sections
     };
     let server = section(report, "server", server).and_then(server::read);
-    let store = section(report, "store", store).and_then(store::read);
+    let store = section(report, "store", store).and_then(|r| store::read(r, env));
     let state_dir = store.as_ref().map(|store| store.state_dir.clone());
     let admin = section(report, "admin", admin).and_then(|r| admin::read_admin(r, env, state_dir.as_deref()));
     let log = section(report, "log", log).and_then(admin::read_log);

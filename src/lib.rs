@@ -12,12 +12,13 @@
 //!   handle(request)                                           proxy/handler
 //!     1 route     = dialect::route(method, path)              else Rejection::NotMetered
 //!     2 caller    = authenticate(headers)                     else Rejection::InvalidApiKey
-//!     3 facts     = Facts::read(body)                         else Rejection::InvalidRequest; nothing is re-serialised
+//!     3 facts     = Facts::read(api, body)                    else Rejection::InvalidRequest; nothing is re-serialised
 //!     4 admission = gate.admit(reserve)                       else Rejection::Refused; one store call, before a byte goes up
 //!     5 response  = upstream.send(body with its bounds)       else the hold is released or presumed
 //!       body      = MeteredBody(response, observer, admission)
 //!   the client reads the bytes; only the end mark waits for the settlement
 //!   the body ends | breaks | is dropped -> the hold is resolved once: settled | released | presumed
+//!                                          or stays open for a task, whose end proxy/tasks settles
 //! ```
 //!
 //! A WebSocket goes the same way with other steps in the middle (`proxy/websocket`): after the handshake bytes pass as they came, and
@@ -29,7 +30,7 @@
 //! * [`catalogue`]: models and sites as values. Pure.
 //! * [`dialect`]: one API's shapes: bytes in, values out. Pure; knows no quota.
 //! * [`clock`], [`telemetry`]: time, metrics, log lines. Know no domain type.
-//! * [`store`]: keeps books durably. Adds no rule of its own.
+//! * [`store`]: keeps books durably, for one process or for replicas that share them. Adds no rule of its own.
 //! * [`proxy`]: the request path. The only way upstream; knows no rule of the quota.
 //! * [`admin`]: the operator's JSON API. Meets the request path only in the store.
 //! * [`load`]: the load client. Names nothing else of ours.
@@ -48,7 +49,7 @@
 //! 3. When every call has ended and one lease has passed, nothing is held; what fits `available` is admitted.
 //! 4. A hold is resolved at most once; a repeat is a named outcome and changes nothing.
 //! 5. What exceeds a hold is recorded, also below zero, and counted as an incident.
-//! 6. An absent or unreadable counter refuses. No counter of a grant expires.
+//! 6. An absent, unreadable or rolled-back counter refuses. No counter of a grant expires.
 //! 7. Editing a limit never changes `spent`.
 //! 8. No byte of a response is changed or lost because metering failed; the usage chunk that a client did not ask for is the
 //!    one thing taken out.

@@ -31,7 +31,7 @@ use std::time::Duration;
 use http::Uri;
 use tokio_util::sync::CancellationToken;
 
-pub use report::{ModelVerdict, Percentiles, Report, Verdict};
+pub use report::{ModelVerdict, Percentiles, Report, TargetReport, Verdict};
 
 /// What to send, where to, and whom to ask afterwards.
 #[derive(Clone, Debug)]
@@ -62,8 +62,8 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// The simulator's origin.
     pub oracle: Option<Uri>,
-    /// The admin API's origin.
-    pub admin: Option<Uri>,
+    /// Origins of admin APIs of one ledger; the first that answers is read.
+    pub admins: Vec<Uri>,
     /// The admin API's token.
     pub admin_token: Option<String>,
     /// The proxy's lease, where the admin API does not say it.
@@ -90,7 +90,7 @@ impl Default for Settings {
             max_tokens: None,
             call_timeout: Duration::from_secs(120),
             oracle: None,
-            admin: None,
+            admins: Vec::new(),
             admin_token: None,
             lease: Duration::from_secs(600),
             seed: 1,
@@ -181,7 +181,7 @@ fn check(settings: &Settings) -> Result<(), LoadError> {
     if settings.concurrency == 0 {
         return wrong("concurrency", "at least 1");
     }
-    if settings.admin.is_some() != settings.oracle.is_some() {
+    if settings.admins.is_empty() != settings.oracle.is_none() {
         return wrong("oracle", "the verdict needs the simulator (--oracle) and the admin API (--admin) together");
     }
     Ok(())

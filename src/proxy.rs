@@ -17,12 +17,14 @@ mod handler;
 mod headers;
 mod layers;
 mod metered_body;
+mod not_covered;
 mod record;
 mod rejection;
 mod send;
 mod settings;
 mod settlement;
 mod strict;
+mod tasks;
 mod upstream;
 mod websocket;
 

@@ -1,14 +1,17 @@
 //! An upstream of our own, with a ledger of its own.
 //!
-//! It speaks the OpenAI-compatible chat dialect as `WIRE 1.2, 2.4, 3.1` describe it, decides how much every call
-//! produces, and writes down what it charged. It is the oracle of every test about money, so it names no other
+//! It speaks the HTTP dialects as `WIRE 1, 2.4, 3` describe them, decides how much every call produces, and writes down what it charged. It is the oracle of every test about money, so it names no other
 //! room: what judges the proxy must not share the proxy's code.
 //!
 //! # Routes
 //!
 //! | route | what |
 //! |---|---|
-//! | `POST …/chat/completions` | the dialect, behind any prefix |
+//! | `POST …/chat/completions`, `…/v1/completions`, `…/v1/responses`, `…/v1/embeddings`, `…/reranks` | the OpenAI family, behind any prefix |
+//! | `POST …/apps/anthropic/v1/messages` | the Anthropic dialect |
+//! | `POST /api/v1/services/…` | the DashScope dialect: generation, embeddings, rerank, images, videos, speech, transcription, voices |
+//! | `GET /api/v1/tasks/{id}`, `POST …/cancel` | tasks: the second poll ends one, and it is charged then |
+//! | `POST …/files`, `…/conversations`, `…/batches`, and what is below them | things with ids; never charged |
 //! | `GET /api-ws/v1/inference`, `GET /api-ws/v1/realtime?model=` | the WebSocket APIs: tasks (characters, seconds of audio), responses (tokens) |
 //! | `GET …/models`, `GET …/models/{id}` | the models it serves; never charged |
 //! | `GET /ledger`, `POST /reset` | what was charged; start again from nothing |
@@ -72,14 +75,18 @@ mod ledger;
 mod modes;
 mod plan;
 mod prompt;
+mod reading;
 mod recorder;
 mod render;
 mod request;
 mod route;
 mod serve;
+mod shapes;
 mod socket;
 mod state;
+mod tasks;
 mod transport;
+mod ways;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -156,6 +163,26 @@ pub struct SimModel {
     pub thinks_by_default: bool,
     /// Tokens of one image, sound or video in the prompt, at most.
     pub per_media_max: u64,
+    /// What it is counted in.
+    pub unit: SimUnit,
+    /// The most units of one call, where these are not tokens.
+    pub max_units: u64,
+}
+
+/// What a model is counted in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SimUnit {
+    /// Tokens.
+    #[default]
+    Tokens,
+    /// Images.
+    Images,
+    /// Seconds.
+    Seconds,
+    /// Characters.
+    Characters,
+    /// Voices.
+    Voices,
 }
 
 impl SimModel {
@@ -169,6 +196,8 @@ impl SimModel {
             max_thinking: 38_912,
             thinks_by_default: false,
             per_media_max: 16_384,
+            unit: SimUnit::Tokens,
+            max_units: 1,
         }
     }
 }

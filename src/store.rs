@@ -4,8 +4,13 @@
 
 pub mod embedded;
 pub mod keys;
+mod measured;
+pub mod redis;
+mod resources;
 
 pub use keys::Pepper;
+pub use measured::Measured;
+pub use resources::{Resource, ResourceStore, TaskHold};
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,6 +42,9 @@ pub enum StoreErrorKind {
     /// It may or may not have been done. Ask again with the same id.
     #[error("store timed out")]
     TimedOut,
+    /// It could not be stored now. It is on this machine's disk, and is carried out once the store answers.
+    #[error("kept until the store answers")]
+    Deferred,
     /// What is stored cannot be trusted. Only an operator can go on.
     #[error("store corrupt")]
     Corrupt,
@@ -122,6 +130,6 @@ pub trait KeyStore: Send + Sync {
     fn add_key<'a>(&'a self, account: &'a AccountId, key: Key, digest: KeyDigest) -> Answer<'a, ()>;
 }
 
-/// Both, as the rest of the program holds it.
-pub trait Store: LedgerStore + KeyStore {}
-impl<T: LedgerStore + KeyStore> Store for T {}
+/// All of them, as the rest of the program holds it.
+pub trait Store: LedgerStore + KeyStore + ResourceStore {}
+impl<T: LedgerStore + KeyStore + ResourceStore> Store for T {}

@@ -5,6 +5,8 @@
 mod line;
 mod log;
 mod metrics;
+mod store;
 
 pub use log::{LogFormat, LogGuard, LogSettings, install};
 pub use metrics::{Counter, Gauge, Metrics, ModelMetrics, Seconds};
+pub use store::StoreMetrics;

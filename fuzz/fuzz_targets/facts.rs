@@ -2,13 +2,38 @@
 #![no_main]
 
 use bytes::Bytes;
-use gratis::dialect::{Clamp, Facts};
+use gratis::dialect::{Api, Clamp, Facts};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
+/// The calls of which only this is asked: no panic, and a splice that is JSON and is read again.
+const OTHERS: [Api; 14] = [
+    Api::Completions,
+    Api::Responses,
+    Api::Embeddings,
+    Api::Reranks,
+    Api::Messages,
+    Api::Generation,
+    Api::TextEmbedding,
+    Api::MultimodalEmbedding,
+    Api::TextRerank,
+    Api::Image,
+    Api::Video,
+    Api::Speech,
+    Api::Transcription,
+    Api::Voice,
+];
+
 fuzz_target!(|input: (u8, &[u8])| {
     let (choice, body) = input;
-    let Ok(facts) = Facts::read(body) else { return };
+    for api in OTHERS {
+        let Ok(facts) = Facts::read(api, body) else { continue };
+        let clamp = Clamp { answer: Some(77), disable_thinking: choice & 4 != 0, ..Clamp::default() };
+        let out = facts.splice(&Bytes::copy_from_slice(body), &clamp);
+        serde_json::from_slice::<Value>(&out).expect("a splice is JSON");
+        Facts::read(api, &out).expect("a splice is read again");
+    }
+    let Ok(facts) = Facts::read(Api::Chat, body) else { return };
     let value: Value = serde_json::from_slice(body).expect("what is read is JSON");
     assert_eq!(value["model"], facts.model);
     assert_eq!(value["stream"].as_bool().unwrap_or(false), facts.stream);
@@ -27,7 +52,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     let out = facts.splice(&Bytes::copy_from_slice(body), &clamp);
     let spliced: Value = serde_json::from_slice(&out).expect("a splice is JSON");
     assert_eq!(spliced, meant(value, &clamp));
-    Facts::read(&out).expect("a splice is read again");
+    Facts::read(Api::Chat, &out).expect("a splice is read again");
 });
 
 /// What the body must mean once the clamp is in it.

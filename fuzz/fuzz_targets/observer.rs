@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use gratis::dialect::{Encoding, Finding, Metering, Observer, Reading};
+use gratis::dialect::{Encoding, Finding, Observer, Reading, Watch};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/it/dialects_oracle.rs"]
@@ -18,7 +18,7 @@ const KINDS: [(&str, Encoding); 6] = [
 ];
 
 fn watch(kind: (&str, Encoding), body: &Bytes, cuts: &[u8], strip: bool, clean: bool) -> (Vec<u8>, Option<usize>, Finding) {
-    let mut observer = Observer::new(Metering::Chat, Some(kind.0), kind.1, strip);
+    let mut observer = Observer::new(Watch::default(), Some(kind.0), kind.1, strip);
     let (mut out, mut mark, mut from) = (Vec::new(), None, 0_usize);
     let steps = cuts.iter().map(|cut| usize::from(*cut));
     for step in steps.chain([usize::MAX]) {

@@ -12,8 +12,8 @@ use crate::store::{StoreError, StoreErrorKind};
 const RETRY_AFTER: u16 = 2;
 
 /// The command that makes a ledger.
-pub(super) const NO_LEDGER: &str = "There is no ledger yet. Stop gratis, make one with `gratis init --assume-full`, or with the \
-     console's figures: `gratis init --balance qwen-max=362,917/1,000,000`, and start again.";
+pub(super) const NO_LEDGER: &str = "There is no ledger yet. Make one with `gratis init --assume-full`, or with the console's figures: \
+     `gratis init --balance qwen-max=362,917/1,000,000`. In a shared store it is noticed; otherwise start gratis again.";
 
 /// An error answer.
 #[derive(Debug)]
@@ -99,7 +99,10 @@ impl From<StoreError> for Problem {
             StoreErrorKind::NotInitialised => {
                 return Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_ledger", NO_LEDGER);
             }
-            StoreErrorKind::Unavailable | StoreErrorKind::TimedOut | StoreErrorKind::Corrupt => {
+            StoreErrorKind::Unavailable
+            | StoreErrorKind::TimedOut
+            | StoreErrorKind::Deferred
+            | StoreErrorKind::Corrupt => {
                 tracing::error!(error = %error, "the store did not answer the operator");
             }
         }
@@ -110,10 +113,13 @@ impl From<StoreError> for Problem {
             ),
             StoreErrorKind::Corrupt => unavailable(
                 "store_corrupt",
-                "What the ledger holds cannot be trusted, so nothing is admitted. The log says why; `gratis store recover \
-                 --presume-all` is the way out.",
+                "What the ledger holds cannot be trusted, so nothing is admitted. The log says why. The way out of an embedded one \
+                 is `gratis store recover --presume-all`; of a shared one, `gratis store status` and `gratis store resume`.",
             ),
-            StoreErrorKind::Unavailable | StoreErrorKind::NotInitialised | StoreErrorKind::UnknownAccount => {
+            StoreErrorKind::Unavailable
+            | StoreErrorKind::Deferred
+            | StoreErrorKind::NotInitialised
+            | StoreErrorKind::UnknownAccount => {
                 unavailable("store_unavailable", "The ledger cannot be reached; nothing was changed. The log says why.")
             }
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::Params;
 use super::problem::{Answer, NO_LEDGER, Problem};
-use super::{AdminState, Check, Coverage, Reloaded};
+use super::{AdminState, Check, Coverage, Reloaded, StoreState};
 use crate::store::StoreErrorKind;
 
 const TEXT: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
@@ -19,6 +19,9 @@ const TEXT: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plai
 /// What the text format of Prometheus is called.
 const METRICS: [(header::HeaderName, &str); 1] =
     [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+
+/// What an operator does about a suspended store.
+const LOOK_AND_RESUME: &str = "look at it with `gratis store status`, then `gratis store resume`";
 
 /// The process runs and answers. Nothing is asked of anyone else, so that a store that is down kills no process.
 pub(super) async fn live() -> Response {
@@ -38,7 +41,7 @@ pub(super) async fn ready(State(state): State<AdminState>, Params(how): Params<H
     let well = checks.iter().all(|check| check.problem.is_none());
     let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let text = if how.verbose.is_some_and(|verbose| verbose != "false" && verbose != "0") {
-        in_detail(&checks, well)
+        in_detail(&checks, &(state.store_state)().promise, well)
     } else {
         in_short(&checks)
     };
@@ -46,12 +49,15 @@ pub(super) async fn ready(State(state): State<AdminState>, Params(how): Params<H
 }
 
 async fn ledger(state: &AdminState) -> Check {
-    let problem = match state.store.check().await {
-        Ok(()) => None,
-        Err(error) => Some(match error.kind {
+    let checked = state.store.check().await;
+    let problem = match (checked, (state.store_state)().suspended) {
+        (Ok(()), None) => None,
+        (_, Some(why)) => Some(format!("suspended: {why} ({LOOK_AND_RESUME})")),
+        (Err(error), None) => Some(match error.kind {
             StoreErrorKind::NotInitialised => NO_LEDGER.to_owned(),
             StoreErrorKind::Unavailable
             | StoreErrorKind::TimedOut
+            | StoreErrorKind::Deferred
             | StoreErrorKind::Corrupt
             | StoreErrorKind::UnknownAccount => error.kind.to_string(),
         }),
@@ -65,7 +71,7 @@ fn in_short(checks: &[Check]) -> String {
     if wrong.is_empty() { "ok\n".to_owned() } else { wrong }
 }
 
-fn in_detail(checks: &[Check], well: bool) -> String {
+fn in_detail(checks: &[Check], promise: &[String], well: bool) -> String {
     let mut text: String = checks
         .iter()
         .map(|check| match &check.problem {
@@ -73,6 +79,7 @@ fn in_detail(checks: &[Check], well: bool) -> String {
             Some(problem) => format!("[-] {} failed: {problem}\n", check.name),
         })
         .collect();
+    text.extend(promise.iter().map(|line| format!("    {line}\n")));
     text.push_str(if well { "ready\n" } else { "not ready\n" });
     text
 }
@@ -93,6 +100,24 @@ pub(super) struct Version {
 
 pub(super) async fn version(State(state): State<AdminState>) -> Json<Version> {
     Json(Version { version: state.version.to_string() })
+}
+
+/// What is seen of the store behind the books.
+pub(super) async fn store(State(state): State<AdminState>) -> Json<StoreState> {
+    Json((state.store_state)())
+}
+
+/// Goes on from what the store holds now.
+pub(super) async fn resume(State(state): State<AdminState>) -> Answer<Json<StoreState>> {
+    let Some(resume) = &state.resume else {
+        let detail =
+            "The embedded store is never suspended; `gratis store recover` is for a file that refuses to open.";
+        return Err(Problem::conflict("not_shared", detail));
+    };
+    let before = (state.store_state)().suspended;
+    resume().await?;
+    tracing::warn!(before, "an operator goes on from what the shared store holds");
+    Ok(Json((state.store_state)()))
 }
 
 /// Reads the configuration again. One with mistakes changes nothing.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
 
 use crate::admin::{Reload, Reloaded};
-use crate::config::Loaded;
+use crate::config::{Loaded, SharedStore, StoreKind};
 use crate::proxy::Shared;
 use crate::server::Certificates;
 use crate::telemetry::Metrics;
@@ -37,10 +38,23 @@ impl Fixed {
             ("admin.listen", config.admin.listen.to_string()),
             ("log", format!("{:?} {}", config.log.format, config.log.filter)),
             ("store.state_dir", config.store.state_dir.display().to_string()),
+            ("store.url", store(&config.store.kind)),
             ("quota.drain_streams", config.quota.drain_streams.to_string()),
             ("quota.settle_queue", config.quota.settle_queue.to_string()),
             ("limits.in_flight", config.limits.in_flight.to_string()),
         ])
+    }
+}
+
+/// What a shared store is told, compared and never shown: a digest stands for the password.
+fn store(kind: &StoreKind) -> String {
+    match kind {
+        StoreKind::Embedded => "embedded".to_owned(),
+        StoreKind::Shared(store) => {
+            let SharedStore { url, user, password, ca_file, prefix, timeout, accept_loss } = store;
+            let password = password.as_ref().map(|password| Sha256::digest(password.expose()));
+            format!("{url} {user:?} {password:?} {ca_file:?} {prefix} {timeout:?} {accept_loss}")
+        }
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, Loaded, SharedStore};
 use crate::proxy::{
     ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, SocketSettings, Upstream, UpstreamSettings, Upstreams,
 };
 use crate::server::{self, Certificates, Limits, TlsFiles};
-use crate::store::embedded;
+use crate::store::{embedded, redis};
 use crate::telemetry::{LogFormat, LogSettings};
 
 /// What the request path is told. Upstreams are made anew: their pools of connections belong to one configuration.
@@ -51,6 +51,7 @@ fn quota(config: &Config) -> QuotaSettings {
         busy_wait: quota.busy_wait,
         busy_queue: quota.busy_queue,
         settle_wait: quota.settle_wait,
+        task_poll: quota.task_poll,
         on_disconnect: match quota.on_disconnect {
             config::OnDisconnect::Drain => OnDisconnect::Drain,
             config::OnDisconnect::Cancel => OnDisconnect::Cancel,
@@ -160,13 +161,28 @@ pub(super) fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>,
     files.map(Certificates::read).transpose()
 }
 
-/// Where the ledger is, and how it is kept.
+/// Where the embedded ledger is, and how it is kept.
 #[must_use]
-pub fn store(config: &Config) -> embedded::Settings {
+pub fn embedded_store(config: &Config) -> embedded::Settings {
     let mut settings = embedded::Settings::new(&config.store.state_dir);
     settings.flush_every = config.store.flush_interval;
     settings.queue_max = config.store.queue;
     settings
+}
+
+/// How the shared store is reached. `pepper_mark` is that of the pepper with which this process hashes keys.
+#[must_use]
+pub fn shared_store(config: &Config, store: &SharedStore, pepper_mark: Option<String>) -> redis::Settings {
+    let password = store.password.as_ref().map(|password| redis::Password::new(password.expose().to_owned()));
+    redis::Settings {
+        credentials: redis::Credentials { user: store.user.clone(), password },
+        ca_file: store.ca_file.clone(),
+        prefix: store.prefix.clone(),
+        timeout: store.timeout,
+        accept_loss: store.accept_loss,
+        pepper_mark,
+        ..redis::Settings::new(store.url.clone(), &config.store.state_dir)
+    }
 }
 
 /// How lines are logged.

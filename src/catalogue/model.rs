@@ -125,6 +125,8 @@ pub struct Model {
     pub bounds: Option<Bounds>,
     /// The most units that one call can cost, where the unit is not tokens.
     pub max_units: Option<Amount>,
+    /// Whether a request's `duration` is known to bound the seconds of the video that is made.
+    pub heeds_duration: bool,
     /// The currency of the prices, ISO 4217.
     pub currency: String,
     /// Price tiers; empty = it cannot be pay-as-you-go.

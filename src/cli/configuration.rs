@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::out::Out;
 use super::{Done, Failure};
-use crate::config::{self, Env, Loaded};
+use crate::app;
+use crate::config::{self, Config, Env, Loaded, StoreKind};
+use crate::store::redis;
 
 /// Check the configuration: every mistake at once, with its file and line.
 #[derive(clap::Args)]
@@ -45,6 +47,16 @@ pub(super) fn check(args: &CheckArgs, out: &mut Out<'_>) -> Done {
     }
     out.remark(report.text)?;
     Err(Failure::Misused)
+}
+
+/// The shared store that a configuration names, as a command reaches it beside running replicas.
+pub(super) fn shared_store(config: &Config) -> Result<redis::Settings, Failure> {
+    match &config.store.kind {
+        StoreKind::Shared(shared) => Ok(app::settings::shared_store(config, shared, None)),
+        StoreKind::Embedded => Err(Failure::Refused(
+            "store.url is \"embedded\": this command is for a store that several replicas share".to_owned(),
+        )),
+    }
 }
 
 /// How this machine reaches a listener: one on all addresses by loopback.

@@ -1,32 +1,41 @@
 //! `gratis demo`: everything on this machine: a simulator, a ledger that is thrown away, an account with a key.
+//!
+//! On a shared store it runs several replicas in this one process, each with listeners and a state folder of its own, under a key
+//! prefix that nobody else has and whose keys are removed at the end.
+
+mod grants;
+mod show;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::admin::Token;
-use crate::app::{self, Parts, Running};
-use crate::catalogue::{Catalogue, Model, Thinking};
+use crate::app::{self, Ledger, Parts, Running};
 use crate::clock::Clock;
-use crate::config::{self, Env, Loaded};
-use crate::ledger::{Side, Timestamp, Unit};
-use crate::simulator::{self, SimModel};
-use crate::store::Pepper;
+use crate::config::{self, Env, Loaded, StoreKind};
+use crate::simulator;
 use crate::store::embedded::Embedded;
 use crate::store::keys::new_token;
+use crate::store::redis::{self, Redis, Url};
+use crate::store::{Pepper, Store};
+use crate::telemetry::Metrics;
 
 use super::init::furnish::{self, Furnished};
-use super::init::plan::Planned;
 use super::out::Out;
 use super::serve::{runtime, until_told};
 use super::{Done, Failure};
+use grants::Chosen;
 
 /// The models of the demo and what is granted of each: small, so that their end can be seen.
 const MODELS: [(&str, u64); 4] =
     [("qwen-plus", 20_000), ("qwen-max", 50_000), ("qwen-flash", 1_000_000), ("qwen3.8-max", 200_000)];
+
+/// The most replicas in one process: each has threads, listeners and connections of its own.
+const MOST_REPLICAS: u16 = 16;
 
 /// Try everything out: nothing leaves this machine, and nothing is kept.
 #[derive(clap::Args)]
@@ -37,17 +46,17 @@ pub(super) struct Args {
     /// How long a hold lives.
     #[arg(long, value_name = "TIME", default_value = "10m")]
     lease: String,
-    /// Where clients connect.
+    /// Where clients connect; further replicas take the ports behind it.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Where operators connect.
+    /// Where operators connect; further replicas take the ports behind it.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     admin_listen: SocketAddr,
     /// Where the simulator listens.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     simulator_listen: SocketAddr,
-    /// Grant this instead, `qwen-max=20000`; can be repeated. The model must have a sound bound.
-    #[arg(long, value_name = "MODEL=TOKENS", value_parser = grant)]
+    /// Grant this instead, `qwen-max=20000`, in the model's unit; can be repeated. The model must have a sound bound.
+    #[arg(long, value_name = "MODEL=AMOUNT", value_parser = grant)]
     grant: Vec<(String, u64)>,
     /// The simulator charges the most that each call can cost.
     #[arg(long)]
@@ -61,11 +70,17 @@ pub(super) struct Args {
     /// Keep the ledger in this folder and leave it there, instead of in one that is thrown away.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Keep the ledger in this Redis or Valkey, `redis://HOST:PORT`: under a prefix of its own, and removed at the end.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Run so many replicas; more than one need a shared store.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_REPLICAS)))]
+    replicas: u16,
 }
 
 fn grant(text: &str) -> Result<(String, u64), String> {
-    let (model, amount) = text.split_once('=').ok_or("write MODEL=TOKENS, for example qwen-max=20000")?;
-    let amount = amount.replace([',', '_'], "").parse().map_err(|_| format!("{amount:?} is not a number of tokens"))?;
+    let (model, amount) = text.split_once('=').ok_or("write MODEL=AMOUNT, for example qwen-max=20000")?;
+    let amount = amount.replace([',', '_'], "").parse().map_err(|_| format!("{amount:?} is not an amount"))?;
     Ok((model.to_owned(), amount))
 }
 
@@ -85,195 +100,215 @@ impl Drop for Folder {
 }
 
 pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
+    let store = args.store.as_deref().filter(|url| *url != "embedded");
+    if let Some(url) = store {
+        Url::read(url).map_err(|problem| Failure::Usage(format!("--store: {problem}")))?;
+    }
+    if store.is_none() && args.replicas > 1 {
+        return Err(Failure::Usage(
+            "--replicas: one process owns an embedded ledger, so that several replicas need a shared store: \
+             --store redis://HOST:PORT"
+                .to_owned(),
+        ));
+    }
     let folder = match &args.state_dir {
         Some(path) => Folder { path: path.clone(), keep: true },
         None => {
             Folder { path: std::env::temp_dir().join(format!("gratis-demo-{}", uuid::Uuid::now_v7())), keep: false }
         }
     };
-    let loaded = settings(&args, &folder, "http://127.0.0.1:1/compatible-mode/v1")?;
-    let granted =
-        if args.grant.is_empty() { MODELS.map(|(m, a)| (m.to_owned(), a)).to_vec() } else { args.grant.clone() };
-    let models = chosen(&loaded.catalogue, &granted)?;
-    let metrics = app::metrics(&loaded);
-    let _log = crate::telemetry::install(&app::settings::log(&loaded.config), metrics.log_dropped.clone())
+    let stage = Stage {
+        prefix: format!("gratis-demo-{}", uuid::Uuid::now_v7().simple()),
+        store: store.map(str::to_owned),
+        args,
+        folder,
+    };
+    let first = stage.settings(0, "http://127.0.0.1:1/compatible-mode/v1")?;
+    let granted = match stage.args.grant.is_empty() {
+        true => MODELS.map(|(model, amount)| (model.to_owned(), amount)).to_vec(),
+        false => stage.args.grant.clone(),
+    };
+    let models = grants::chosen(&first.catalogue, &granted)?;
+    let metrics = app::metrics(&first);
+    let _log = crate::telemetry::install(&app::settings::log(&first.config), metrics.log_dropped.clone())
         .map_err(Failure::Refused)?;
-    let done = runtime()?.block_on(async {
-        let simulator = simulator::start(simulator_settings(&args, &models)).await;
+    runtime()?.block_on(async {
+        let simulator = simulator::start(stage.simulator(&models)).await;
         let simulator = simulator.map_err(|error| Failure::Refused(format!("the simulator cannot listen: {error}")))?;
-        let base_url = format!("{}/compatible-mode/v1", simulator.origin());
-        let loaded = settings(&args, &folder, &base_url)?;
-        let clock = Clock::system();
-        let store = Embedded::create(app::settings::store(&loaded.config), clock.clone());
-        let store = Arc::new(store.map_err(|error| Failure::Refused(error.to_string()))?);
-        let pepper = Pepper::generate().map_err(|error| Failure::Refused(error.to_string()))?;
-        let token = new_token("gratis-admin-").map_err(|error| Failure::Refused(error.to_string()))?;
-        let plan = planned(&models, clock.now());
-        let furnished = furnish::furnish(&*store, &pepper, &loaded.config.site.name, &plan, None).await?;
-        let again = loaded.clone();
-        let parts = Parts {
-            loaded,
-            loader: Box::new(move || Ok(again.clone())),
-            store: Arc::clone(&store) as _,
-            embedded: Some(store),
-            pepper,
-            token: Token::new(&token),
-            metrics,
-            clock,
-        };
-        let running = app::start(parts).await.map_err(Failure::Refused)?;
-        let shown = Shown {
-            running: &running,
-            simulator: simulator.origin(),
-            furnished: &furnished,
-            token: &token,
-            models: &models,
-        };
-        if args.json {
-            shown.json(out)?
-        } else {
-            shown.text(out)?
-        }
-        until_told(running, out).await
-    });
-    drop(folder);
-    done
+        stage.play(models, simulator.origin(), metrics, out).await
+    })
 }
 
-/// The defaults, on free ports, with the simulator as the upstream.
-fn settings(args: &Args, folder: &Folder, base_url: &str) -> Result<Loaded, Failure> {
-    let env = Env::of([
-        ("GRATIS_SERVER__LISTEN", args.listen.to_string()),
-        ("GRATIS_ADMIN__LISTEN", args.admin_listen.to_string()),
-        ("GRATIS_STORE__STATE_DIR", folder.path.display().to_string()),
-        ("GRATIS_STORE__LEASE", args.lease.clone()),
-        ("GRATIS_LOG__FILTER", args.log.clone()),
-        ("GRATIS_UPSTREAM__DEFAULT__BASE_URL", base_url.to_owned()),
-        ("GRATIS_UPSTREAM__DEFAULT__ALLOW_PRIVATE", "true".to_owned()),
-        ("DASHSCOPE_API_KEY", "sk-simulator".to_owned()),
-    ]);
-    config::load(None, &env).map_err(|errors| Failure::Usage(errors.to_string()))
+/// What the demo runs with.
+struct Stage {
+    args: Args,
+    folder: Folder,
+    /// The address of the shared store.
+    store: Option<String>,
+    /// What every key in it begins with.
+    prefix: String,
 }
 
-/// A model of the demo and what is granted of it.
-type Chosen = (Arc<Model>, u64);
-
-fn chosen(catalogue: &Catalogue, granted: &[(String, u64)]) -> Result<Vec<Chosen>, Failure> {
-    let models = granted.iter().map(|(code, amount)| match catalogue.model(code) {
-        Some(model) if model.bounds.is_some() && model.unit == Unit::Tokens => Ok((Arc::clone(model), *amount)),
-        Some(_) => Err(Failure::Usage(format!("--grant {code}: no sound bound in tokens is known of this model"))),
-        None => Err(Failure::Usage(format!("--grant {code}: the catalogue has no such model"))),
-    });
-    models.collect()
+/// What all replicas share beside the store.
+#[derive(Clone)]
+struct Secrets {
+    pepper: Pepper,
+    token: Zeroizing<String>,
 }
 
-fn planned(models: &[Chosen], now: Timestamp) -> Vec<Planned> {
-    let days = |days: u32| Duration::from_secs(u64::from(days) * 86_400);
-    let plan = models.iter().map(|(model, amount)| Planned {
-        model: model.code.clone(),
-        pool: model.pool.clone(),
-        side: Side::Both,
-        unit: model.unit,
-        amount: *amount,
-        spent: 0,
-        start: now,
-        end: u64::try_from(days(model.validity_days).as_millis()).ok().map(|ms| now.plus(ms)),
-    });
-    plan.collect()
+/// A shared store that the demo uses.
+struct Shared {
+    settings: redis::Settings,
+    promise: Vec<String>,
 }
 
-fn simulator_settings(args: &Args, models: &[Chosen]) -> simulator::Settings {
-    let models = models.iter().map(|(model, _)| {
-        let mut sim = SimModel::new(model.code.as_str());
-        if let Some(bounds) = &model.bounds {
-            sim.window = bounds.window;
-            sim.max_output = bounds.max_output;
-            sim.max_thinking = bounds.max_thinking;
-            sim.thinks_by_default = matches!(bounds.thinking, Thinking::On | Thinking::Always);
-            sim.per_media_max = bounds.per_image_max.unwrap_or(bounds.window);
-        }
-        sim
-    });
-    simulator::Settings {
-        listen: args.simulator_listen,
-        models: models.collect(),
-        worst: args.worst,
-        chunk_delay: Duration::from_millis(args.chunk_delay),
-        ..simulator::Settings::default()
-    }
-}
-
-struct Shown<'a> {
-    running: &'a Running,
+/// Everything that runs.
+struct Scene {
+    replicas: Vec<Running>,
+    state_dirs: Vec<PathBuf>,
+    shared: Option<Shared>,
     simulator: String,
-    furnished: &'a Furnished,
-    token: &'a str,
-    models: &'a [Chosen],
+    furnished: Furnished,
+    token: Zeroizing<String>,
+    models: Vec<Chosen>,
 }
 
-impl Shown<'_> {
-    fn origin(&self) -> String {
-        format!("http://{}", self.running.proxy_address)
-    }
-
-    fn json(&self, out: &mut Out<'_>) -> Done {
-        let origin = self.origin();
-        let models: Vec<_> = self
-            .models
-            .iter()
-            .map(|(model, granted)| json!({"model": model.code, "unit": model.unit, "granted": granted}))
-            .collect();
-        let line = json!({
-            "origin": origin,
-            "base_url": format!("{origin}/compatible-mode/v1"),
-            "admin_url": format!("http://{}", self.running.admin_address),
-            "api_key": self.furnished.secret.expose(),
-            "admin_token": self.token,
-            "simulator_url": self.simulator,
-            "models": models,
-        });
-        out.line(line)?;
-        out.flush()
-    }
-
-    fn text(&self, out: &mut Out<'_>) -> Done {
-        let (origin, key) = (self.origin(), self.furnished.secret.expose());
-        let (admin, token, simulator) = (self.running.admin_address, self.token, &self.simulator);
-        let program = std::env::args().next().unwrap_or_else(|| "gratis".to_owned());
-        let first = self.models.first().map(|(model, _)| model.code.as_str()).unwrap_or_default();
-        out.line(format!(
-            "gratis {} demo: nothing leaves this machine, and nothing is kept.\n",
-            env!("CARGO_PKG_VERSION")
-        ))?;
-        out.line(format!("  base URL   {origin}/compatible-mode/v1"))?;
-        out.line(format!("  API key    {key}"))?;
-        out.line(format!("  admin API  http://{admin}   token {token}"))?;
-        out.line(format!("  simulator  {simulator}   (its own ledger: {simulator}/ledger)\n"))?;
-        out.line("Free quota, and nothing beyond it:")?;
-        for (model, granted) in self.models {
-            out.line(format!("  {:<14} {granted:>9} tokens", model.code.as_str()))?;
+impl Stage {
+    /// Runs until somebody says otherwise. What was put into a shared store is removed, whatever happened.
+    async fn play(&self, models: Vec<Chosen>, simulator: String, metrics: Arc<Metrics>, out: &mut Out<'_>) -> Done {
+        let loaded = self.settings(0, &format!("{simulator}/compatible-mode/v1"))?;
+        let shared = match &loaded.config.store.kind {
+            StoreKind::Embedded => None,
+            StoreKind::Shared(shared) => Some(app::settings::shared_store(&loaded.config, shared, None)),
+        };
+        let done = async {
+            let scene = self.set(loaded, models, simulator, metrics).await?;
+            if self.args.json {
+                scene.json(out)?
+            } else {
+                scene.text(out)?
+            }
+            until_told(scene.replicas, out).await
         }
-        out.text(&format!(
-            r#"
-Try it:
-
-  curl -N {origin}/compatible-mode/v1/chat/completions \
-    -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \
-    -d '{{"model": "{first}", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
-
-  from openai import OpenAI
-  client = OpenAI(base_url="{origin}/compatible-mode/v1", api_key="{key}")
-  print(client.chat.completions.create(model="{first}", messages=[{{"role": "user", "content": "Hello"}}]))
-
-What is left, and a load that tries to get past it:
-
-  {program} model balance --admin http://{admin} --token {token}
-  {program} load --target {origin} --key {key} --model {first} --requests 500 --concurrency 64 \
-    --stream-share 0.5 --abort-share 0.1 --oracle {simulator} --admin http://{admin} --admin-token {token}
-
-Ctrl-C ends it.
-"#
-        ))?;
-        out.flush()
+        .await;
+        if let Some(settings) = shared
+            && let Err(error) = redis::erase(&settings).await
+        {
+            out.remark(format!("The keys that begin with `{}` are left in the store: {error}", settings.prefix))?;
+        }
+        done
     }
+
+    /// Makes the ledger and starts every replica on it.
+    async fn set(
+        &self,
+        loaded: Loaded,
+        models: Vec<Chosen>,
+        simulator: String,
+        metrics: Arc<Metrics>,
+    ) -> Result<Scene, Failure> {
+        let refused = |error: &dyn std::fmt::Display| Failure::Refused(error.to_string());
+        let pepper = Pepper::generate().map_err(|error| refused(&error))?;
+        let secrets = Secrets { pepper, token: new_token("gratis-admin-").map_err(|error| refused(&error))? };
+        let clock = Clock::system();
+        let plan = grants::planned(&models, clock.now());
+        let site = &loaded.config.site.name;
+        let (ledger, furnished, shared) = match &loaded.config.store.kind {
+            StoreKind::Embedded => {
+                let store = Embedded::create(app::settings::embedded_store(&loaded.config), clock.clone());
+                let store = Arc::new(store.map_err(|error| refused(&error))?);
+                let furnished = furnish::furnish(&*store, &secrets.pepper, site, &plan, None).await?;
+                (Ledger::Embedded(store), furnished, None)
+            }
+            StoreKind::Shared(shared) => {
+                let mark = Some(secrets.pepper.mark());
+                let settings = app::settings::shared_store(&loaded.config, shared, mark);
+                make_dir(&settings.dir)?;
+                let store = Redis::create(settings.clone(), clock.clone()).await.map_err(|error| refused(&error))?;
+                let furnished = furnish::furnish(&store as &dyn Store, &secrets.pepper, site, &plan, None).await?;
+                store.complete().await.map_err(|error| refused(&error))?;
+                let shared = Shared { promise: store.promise(), settings };
+                (Ledger::Shared(Arc::new(store)), furnished, Some(shared))
+            }
+        };
+        let mut state_dirs = vec![loaded.config.store.state_dir.clone()];
+        let mut replicas = vec![start(loaded, ledger, secrets.clone(), metrics, clock.clone()).await?];
+        for number in 1..self.args.replicas {
+            let loaded = self.settings(number, &format!("{simulator}/compatible-mode/v1"))?;
+            state_dirs.push(loaded.config.store.state_dir.clone());
+            make_dir(&loaded.config.store.state_dir)?;
+            let mark = Some(secrets.pepper.mark());
+            let ledger = Ledger::open(&loaded.config, mark, clock.clone()).await.map_err(Failure::Refused)?;
+            let metrics = app::metrics(&loaded);
+            replicas.push(start(loaded, ledger, secrets.clone(), metrics, clock.clone()).await?);
+        }
+        Ok(Scene { replicas, state_dirs, shared, simulator, furnished, token: secrets.token, models })
+    }
+
+    /// The defaults, on free ports, with the simulator as the upstream.
+    fn settings(&self, replica: u16, base_url: &str) -> Result<Loaded, Failure> {
+        let args = &self.args;
+        let dir = match &self.store {
+            None => self.folder.path.clone(),
+            Some(_) => self.folder.path.join(format!("replica-{}", replica + 1)),
+        };
+        let mut variables = vec![
+            ("GRATIS_SERVER__LISTEN", port_behind(args.listen, replica)?),
+            ("GRATIS_ADMIN__LISTEN", port_behind(args.admin_listen, replica)?),
+            ("GRATIS_STORE__STATE_DIR", dir.display().to_string()),
+            ("GRATIS_STORE__LEASE", args.lease.clone()),
+            ("GRATIS_LOG__FILTER", args.log.clone()),
+            ("GRATIS_UPSTREAM__DEFAULT__BASE_URL", base_url.to_owned()),
+            ("GRATIS_UPSTREAM__DEFAULT__ALLOW_PRIVATE", "true".to_owned()),
+            ("DASHSCOPE_API_KEY", "sk-simulator".to_owned()),
+        ];
+        if let Some(url) = &self.store {
+            variables.push(("GRATIS_STORE__URL", url.clone()));
+            variables.push(("GRATIS_STORE__PREFIX", self.prefix.clone()));
+            // Nothing of value is counted here. What the store can lose is shown all the same.
+            variables.push(("GRATIS_STORE__ACCEPT_LOSS", "true".to_owned()));
+        }
+        config::load(None, &Env::of(variables)).map_err(|errors| Failure::Usage(errors.to_string()))
+    }
+
+    fn simulator(&self, models: &[Chosen]) -> simulator::Settings {
+        simulator::Settings {
+            listen: self.args.simulator_listen,
+            models: grants::simulated(models),
+            worst: self.args.worst,
+            chunk_delay: Duration::from_millis(self.args.chunk_delay),
+            ..simulator::Settings::default()
+        }
+    }
+}
+
+/// The address of a replica: any free port, or as many behind the first one's as its number.
+fn port_behind(first: SocketAddr, replica: u16) -> Result<String, Failure> {
+    let port = if first.port() == 0 { Some(0) } else { first.port().checked_add(replica) };
+    let port = port.ok_or_else(|| Failure::Usage(format!("there is no port {replica} behind {first}")))?;
+    Ok(SocketAddr::new(first.ip(), port).to_string())
+}
+
+fn make_dir(dir: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(dir).map_err(|error| Failure::Refused(format!("cannot make {}: {error}", dir.display())))
+}
+
+async fn start(
+    loaded: Loaded,
+    ledger: Ledger,
+    secrets: Secrets,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+) -> Result<Running, Failure> {
+    let again = loaded.clone();
+    let parts = Parts {
+        loaded,
+        loader: Box::new(move || Ok(again.clone())),
+        ledger,
+        pepper: secrets.pepper,
+        token: Token::new(&secrets.token),
+        metrics,
+        clock,
+    };
+    app::start(parts).await.map_err(Failure::Refused)
 }

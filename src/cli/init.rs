@@ -7,14 +7,15 @@ pub mod furnish;
 mod place;
 pub mod plan;
 pub mod secrets;
+mod shared;
 mod show;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
-use super::client::runtime;
 use super::out::{Format, Out};
+use super::serve::runtime;
 use super::{Done, Failure};
 use crate::admin::when;
 use crate::catalogue::{Catalogue, Site};
@@ -23,6 +24,7 @@ use crate::config::{self, Env, SecretPlace};
 use crate::ledger::Timestamp;
 use crate::store::embedded::{self, Embedded};
 use crate::store::keys::{NewKeySecret, Pepper};
+use crate::store::redis;
 
 use furnish::Furnished;
 use plan::{Planned, Stated};
@@ -48,6 +50,9 @@ pub(super) struct Args {
     /// A file with a key that clients have already: the first key, instead of a new one.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// In a shared store: remove what an `init` that died has left, and begin anew. Only while no other `init` is running.
+    #[arg(long)]
+    discard_incomplete: bool,
     /// The configuration.
     #[arg(long, value_name = "FILE", env = "GRATIS_CONFIG")]
     config: Option<PathBuf>,
@@ -60,6 +65,8 @@ pub(super) struct Args {
 pub struct Place {
     /// The folder of everything that is written.
     pub state_dir: PathBuf,
+    /// The store that replicas share, where the ledger is to be in one.
+    pub shared: Option<redis::Settings>,
     /// Where the pepper goes, or a pepper that the operator keeps.
     pub pepper: Kept<Pepper>,
     /// Where the admin token goes, or that the operator keeps one.
@@ -90,6 +97,8 @@ pub struct Wanted {
     pub start: Option<String>,
     /// The first key, where clients have one already.
     pub key: Option<NewKeySecret>,
+    /// Whether an incomplete ledger of a shared store is to be removed first.
+    pub discard_incomplete: bool,
 }
 
 /// A ledger that was made.
@@ -107,8 +116,16 @@ pub struct Made {
 /// Makes what was asked for, in the place that the configuration names.
 pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let key = args.key_file.map(known_key).transpose()?;
-    let wanted = Wanted { stated: (!args.assume_full).then_some(args.balance), start: args.start, key };
+    let wanted = Wanted {
+        stated: (!args.assume_full).then_some(args.balance),
+        start: args.start,
+        key,
+        discard_incomplete: args.discard_incomplete,
+    };
     let place = place::of(args.config.as_deref(), out)?;
+    if wanted.discard_incomplete && place.shared.is_none() {
+        return Err(Failure::Usage("--discard-incomplete is for a store that several replicas share".to_owned()));
+    }
     let made = make(&place, &wanted)?;
     match args.output {
         Format::Json => show::json(&place, &made, out),
@@ -124,43 +141,60 @@ pub fn make(place: &Place, wanted: &Wanted) -> Result<Made, Failure> {
     let clock = Clock::system();
     let now = clock.now();
     let grants = plan(place, wanted, now)?;
-    let refused = |error: &dyn std::fmt::Display| Failure::Refused(error.to_string());
     let dir = &place.state_dir;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
         .map_err(|error| Failure::Refused(format!("cannot make {}: {error}", dir.display())))?;
-    let store = Embedded::create(embedded::Settings::new(dir), clock).map_err(|error| refused(&error))?;
-    let steps = async {
-        let pepper = match &place.pepper {
-            Kept::InFile(path) => secrets::pepper(path)?,
-            Kept::Elsewhere(pepper) => pepper.clone(),
-        };
-        let token_file = match &place.token {
-            Kept::InFile(path) => {
-                secrets::token(path)?;
-                Some(path.clone())
-            }
-            Kept::Elsewhere(()) => None,
-        };
-        let furnished = furnish::furnish(&store, &pepper, &place.site.name, &grants, wanted.key.clone()).await?;
-        store.close().await.map_err(|error| refused(&error))?;
-        Ok((token_file, furnished))
-    };
-    let (token_file, furnished) = runtime()?.block_on(steps).map_err(|failure: Failure| match failure {
-        Failure::Refused(text) => Failure::Refused(format!(
-            "{text}\nThe ledger is not complete: remove {} and {}, and run `gratis init` again.",
-            dir.join("ledger.*").display(),
-            dir.join("pepper").display()
-        )),
-        other @ (Failure::Usage(_)
-        | Failure::Misused
-        | Failure::Unreachable(_)
-        | Failure::Said
-        | Failure::ClosedPipe) => other,
+    let (furnished, token_file) = runtime()?.block_on(async {
+        match &place.shared {
+            None => in_file(place, wanted, &grants, clock).await,
+            Some(settings) => shared::make(place, settings, wanted, &grants, clock).await,
+        }
     })?;
     Ok(Made { furnished, grants, token_file, now })
+}
+
+/// What was furnished, and the file of the admin token.
+type Written = (Furnished, Option<PathBuf>);
+
+async fn in_file(place: &Place, wanted: &Wanted, grants: &[Planned], clock: Clock) -> Result<Written, Failure> {
+    let dir = &place.state_dir;
+    let store = Embedded::create(embedded::Settings::new(dir), clock);
+    let store = store.map_err(|error| Failure::Refused(error.to_string()))?;
+    let steps = async {
+        let pepper = place.pepper()?;
+        let token_file = place.token()?;
+        let furnished = furnish::furnish(&store, &pepper, &place.site.name, grants, wanted.key.clone()).await?;
+        store.close().await.map_err(|error| Failure::Refused(error.to_string()))?;
+        Ok((furnished, token_file))
+    };
+    steps.await.map_err(|failure: Failure| {
+        failure.and_then_do(&format!(
+            "The ledger is not complete: remove {} and {}, and run `gratis init` again.",
+            dir.join("ledger.*").display(),
+            dir.join("pepper").display()
+        ))
+    })
+}
+
+impl Place {
+    /// The pepper, made where it is missing.
+    fn pepper(&self) -> Result<Pepper, Failure> {
+        match &self.pepper {
+            Kept::InFile(path) => secrets::pepper(path),
+            Kept::Elsewhere(pepper) => Ok(pepper.clone()),
+        }
+    }
+
+    /// The file of the admin token, which is made where it is missing; `None` = the operator keeps one.
+    fn token(&self) -> Result<Option<PathBuf>, Failure> {
+        match &self.token {
+            Kept::InFile(path) => secrets::token(path).map(|_| Some(path.clone())),
+            Kept::Elsewhere(()) => Ok(None),
+        }
+    }
 }
 
 /// The key of this file.

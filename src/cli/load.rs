@@ -16,7 +16,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// Drive a proxy, and compare what it counted with what the simulator charged.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Where calls go: an origin or a base URL. Can be repeated.
+    /// Where calls go: an origin or a base URL. Can be repeated: calls go to each in turn.
     #[arg(long = "target", value_name = "URL", required = true)]
     targets: Vec<Uri>,
     /// The API key of every call.
@@ -53,11 +53,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "120s")]
     call_timeout: Duration,
     /// The simulator's origin.
-    #[arg(long, value_name = "URL", requires = "admin")]
+    #[arg(long, value_name = "URL", requires = "admins")]
     oracle: Option<Uri>,
-    /// The admin API's origin.
-    #[arg(long, value_name = "URL", requires = "oracle")]
-    admin: Option<Uri>,
+    /// The admin API's origin. Can be repeated for replicas of one ledger: the first that answers is read.
+    #[arg(long = "admin", value_name = "URL", requires = "oracle")]
+    admins: Vec<Uri>,
     /// The admin token.
     #[arg(long, value_name = "TOKEN", env = "GRATIS_ADMIN_TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
@@ -95,7 +95,7 @@ impl Args {
             max_tokens: self.max_tokens,
             call_timeout: self.call_timeout,
             oracle: self.oracle,
-            admin: self.admin,
+            admins: self.admins,
             admin_token: self.admin_token,
             lease: self.lease,
             seed: self.seed,

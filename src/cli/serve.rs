@@ -1,16 +1,15 @@
 //! `gratis serve`: the real thing. It never makes a ledger.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::Token;
-use crate::app::{self, Parts, Running};
+use crate::app::{self, Ledger, Parts, Running};
 use crate::clock::Clock;
 use crate::config::{self, Env, Loaded};
-use crate::store::embedded::{Absent, Embedded, OpenError};
-use crate::store::{Pepper, Store};
+use crate::store::embedded::Embedded;
+use crate::store::{LedgerStore, Pepper, StoreErrorKind};
 
 use super::configuration;
 use super::out::Out;
@@ -28,34 +27,28 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let loaded = configuration::load(args.config.as_deref(), out)?;
     let metrics = app::metrics(&loaded);
     let clock = Clock::system();
-    let opened = open(&loaded, &clock)?;
     let _log = crate::telemetry::install(&app::settings::log(&loaded.config), metrics.log_dropped.clone())
         .map_err(Failure::Refused)?;
-    let secrets = secrets(&loaded, opened.embedded.is_some())?;
-    let token = loaded.config.admin.token.as_ref().and_then(|token| Token::new(token.expose()));
-    if token.is_none() {
-        out.remark("The admin API refuses everything: there is no admin token yet (`gratis init` makes one).")?;
-    }
+    let pepper = known_pepper(&loaded)?;
+    let mark = pepper.as_ref().map(Pepper::mark);
     let config = args.config;
     let loader = move || config::load(config.as_deref(), &Env::of_process()).map_err(|errors| errors.to_string());
-    let parts = Parts {
-        loaded,
-        loader: Box::new(loader),
-        store: opened.store,
-        embedded: opened.embedded,
-        pepper: secrets,
-        token,
-        metrics,
-        clock,
-    };
     runtime()?.block_on(async {
+        let ledger = Ledger::open(&loaded.config, mark, clock.clone()).await.map_err(Failure::Refused)?;
+        let token = loaded.config.admin.token.as_ref().and_then(|token| Token::new(token.expose()));
+        if token.is_none() {
+            out.remark("The admin API refuses everything: there is no admin token yet (`gratis init` makes one).")?;
+        }
+        let remarks = found(&ledger, pepper.is_some()).await;
+        let pepper = pepper_for(&ledger, pepper, &loaded)?;
+        let parts = Parts { loaded, loader: Box::new(loader), ledger, pepper, token, metrics, clock };
         let running = app::start(parts).await.map_err(Failure::Refused)?;
-        for line in opened.remarks {
+        for line in remarks {
             out.remark(line)?;
         }
         out.remark(format!("clients:   http{}://{}/compatible-mode/v1", tls(&running), running.proxy_address))?;
         out.remark(format!("operators: http://{} (readyz, metrics, admin API)", running.admin_address))?;
-        until_told(running, out).await
+        until_told(vec![running], out).await
     })
 }
 
@@ -73,38 +66,48 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::Refused(format!("cannot start the runtime: {error}")))
 }
 
-struct Opened {
-    store: Arc<dyn Store>,
-    embedded: Option<Arc<Embedded>>,
-    remarks: Vec<String>,
-}
+/// How a ledger is made.
+const MAKE_ONE: [&str; 2] = [
+    "Metered calls are refused (503) until there is one. Make it with: gratis init --assume-full",
+    "or with the console's figures: gratis init --balance qwen-max=362,917/1,000,000",
+];
 
-fn open(loaded: &Loaded, clock: &Clock) -> Result<Opened, Failure> {
-    match Embedded::open(app::settings::store(&loaded.config), clock.clone()) {
-        Ok(embedded) => {
-            let remarks = found(&embedded);
-            let embedded = Arc::new(embedded);
-            Ok(Opened { store: Arc::clone(&embedded) as _, embedded: Some(embedded), remarks })
-        }
-        Err(error @ OpenError::NotInitialised { .. }) => {
-            let remarks = vec![
-                format!("{error}"),
-                "Metered calls are refused (503) until there is one. Make it with: gratis init --assume-full"
-                    .to_owned(),
-                "or with the console's figures: gratis init --balance qwen-max=362,917/1,000,000 - and start again."
-                    .to_owned(),
-            ];
-            let absent = Absent::new(error.to_string(), clock.clone());
-            Ok(Opened { store: Arc::new(absent), embedded: None, remarks })
-        }
-        Err(error) => Err(Failure::Refused(error.to_string())),
-    }
-}
-
-/// What the opening found that an operator should know.
-fn found(embedded: &Embedded) -> Vec<String> {
-    let opening = embedded.opening();
+/// What an operator should know of the ledger that was opened.
+async fn found(ledger: &Ledger, has_pepper: bool) -> Vec<String> {
     let mut remarks = Vec::new();
+    match ledger {
+        Ledger::Absent(absent) => {
+            remarks.extend(absent.check().await.err().map(|error| error.detail));
+            remarks.extend(MAKE_ONE.map(str::to_owned));
+            remarks.push("and start again.".to_owned());
+        }
+        Ledger::Embedded(embedded) => found_in_file(embedded, &mut remarks),
+        Ledger::Shared(redis) => {
+            remarks.extend(redis.promise().into_iter().map(|line| format!("store:     {line}")));
+            match redis.check().await {
+                Err(error) if error.kind == StoreErrorKind::NotInitialised => {
+                    remarks.push(error.detail);
+                    remarks.extend(MAKE_ONE.map(str::to_owned));
+                    remarks.push(
+                        if has_pepper {
+                            "It is taken up as soon as it is there."
+                        } else {
+                            "Then start this instance again: it has no pepper yet, and every replica needs the one of the ledger."
+                        }
+                        .to_owned(),
+                    );
+                }
+                Err(error) => remarks.push(format!("Calls are refused for now: {error}")),
+                Ok(()) => {}
+            }
+        }
+    }
+    remarks
+}
+
+/// What the opening of an embedded ledger found.
+fn found_in_file(embedded: &Embedded, remarks: &mut Vec<String>) {
+    let opening = embedded.opening();
     if opening.presumed_holds > 0 {
         remarks.push(format!(
             "{} calls were in progress when the last process ended: each counts as presumed spent in full.",
@@ -119,24 +122,35 @@ fn found(embedded: &Embedded) -> Vec<String> {
             format!("  account {}, {}: {} more presumed spent", raised.account, raised.pool, raised.amount)
         }));
     }
-    remarks
 }
 
-fn secrets(loaded: &Loaded, has_ledger: bool) -> Result<Pepper, Failure> {
-    let file = loaded.config.keys.pepper_file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-    match &loaded.config.keys.pepper {
-        Some(secret) => Pepper::from_text(secret.expose()).ok_or_else(|| {
-            Failure::Refused("keys.pepper is not 64 hexadecimal digits, as `gratis init` writes it".to_owned())
-        }),
-        None if has_ledger => Err(Failure::Refused(format!(
-            "There is a ledger but no pepper ({file}), so that no key could be recognised. Put the file back from a backup, or set keys.pepper."
-        ))),
-        None => Pepper::generate().map_err(|error| Failure::Refused(error.to_string())),
+/// The pepper of the configuration, where there is one.
+fn known_pepper(loaded: &Loaded) -> Result<Option<Pepper>, Failure> {
+    let Some(secret) = &loaded.config.keys.pepper else { return Ok(None) };
+    Pepper::from_text(secret.expose()).map(Some).ok_or_else(|| {
+        Failure::Refused("keys.pepper is not 64 hexadecimal digits, as `gratis init` writes it".to_owned())
+    })
+}
+
+/// What keys are hashed with. Where there is no ledger there is no key either, and any pepper will do.
+fn pepper_for(ledger: &Ledger, known: Option<Pepper>, loaded: &Loaded) -> Result<Pepper, Failure> {
+    match (known, ledger) {
+        (Some(pepper), _) => Ok(pepper),
+        (None, Ledger::Embedded(_)) => {
+            let file = loaded.config.keys.pepper_file.as_ref();
+            let file = file.map(|file| file.display().to_string()).unwrap_or_default();
+            Err(Failure::Refused(format!(
+                "There is a ledger but no pepper ({file}), so that no key could be recognised. Put the file back from a backup, or set keys.pepper."
+            )))
+        }
+        (None, Ledger::Absent(_) | Ledger::Shared(_)) => {
+            Pepper::generate().map_err(|error| Failure::Refused(error.to_string()))
+        }
     }
 }
 
 /// Runs until a signal says otherwise: SIGTERM and SIGINT stop in order, SIGHUP reads the configuration again.
-pub(super) async fn until_told(running: Running, out: &mut Out<'_>) -> Done {
+pub(super) async fn until_told(replicas: Vec<Running>, out: &mut Out<'_>) -> Done {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -146,21 +160,16 @@ pub(super) async fn until_told(running: Running, out: &mut Out<'_>) -> Done {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
-                match running.reloader.reload() {
-                    Ok(notes) => {
-                        out.remark("The configuration was read again.")?;
-                        for note in notes {
-                            out.remark(note)?;
-                        }
-                    }
-                    Err(error) => out.remark(format!("The new configuration is not taken over; the old one stays.\n{error}"))?,
+                for running in &replicas {
+                    reload(running, out)?;
                 }
             }
         }
     }
     out.remark("Going down: calls in progress are waited for.")?;
+    let all = futures_util::future::join_all(replicas.into_iter().map(Running::shutdown));
     let clean = tokio::select! {
-        clean = running.shutdown() => clean,
+        clean = all => clean.into_iter().all(|clean| clean),
         _ = interrupt.recv() => false,
         _ = terminate.recv() => false,
     };
@@ -168,4 +177,17 @@ pub(super) async fn until_told(running: Running, out: &mut Out<'_>) -> Done {
         return Ok(());
     }
     Err(Failure::Refused("Some calls were cut: their holds count as presumed spent.".to_owned()))
+}
+
+fn reload(running: &Running, out: &mut Out<'_>) -> Done {
+    match running.reloader.reload() {
+        Ok(notes) => {
+            out.remark("The configuration was read again.")?;
+            for note in notes {
+                out.remark(note)?;
+            }
+            Ok(())
+        }
+        Err(error) => out.remark(format!("The new configuration is not taken over; the old one stays.\n{error}")),
+    }
 }

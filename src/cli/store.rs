@@ -1,17 +1,16 @@
-//! `gratis store`: the ledger's files, while nothing runs.
+//! `gratis store`: the store behind the books, without the admin API: the service may be refusing.
 
-use std::path::PathBuf;
+mod rebuild;
+mod recover;
+mod resume;
+mod status;
 
 use clap::Subcommand;
 
-use super::configuration;
+use super::Done;
 use super::out::Out;
-use super::{Done, Failure};
-use crate::admin::figure;
-use crate::clock::Clock;
-use crate::store::embedded;
 
-/// The ledger's files.
+/// The store behind the books.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -20,35 +19,21 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum What {
-    /// Make a ledger usable again that cannot be trusted, with nothing left available. gratis must not be running.
-    Recover {
-        /// Yes: everything that is left counts as used.
-        #[arg(long, required = true)]
-        presume_all: bool,
-        /// The state folder [default: that of the configuration]
-        #[arg(long, value_name = "DIR", env = "GRATIS_STORE__STATE_DIR")]
-        state_dir: Option<PathBuf>,
-        /// The configuration.
-        #[arg(long, value_name = "FILE", env = "GRATIS_CONFIG")]
-        config: Option<PathBuf>,
-    },
+    /// What the store is, what it promises, who uses it, and whether it is suspended.
+    Status(status::Args),
+    /// Go on after a shared store was suspended: every replica takes what it holds now for the truth.
+    Resume(resume::Args),
+    /// Make the ledger of a shared store again from the replicas' journals. Without --yes it is only shown.
+    Rebuild(rebuild::Args),
+    /// Make an embedded ledger usable again that cannot be trusted, with nothing left available. gratis must not be running.
+    Recover(recover::Args),
 }
 
 pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
-    let Args { what: What::Recover { presume_all: _, state_dir, config } } = args;
-    let dir = match state_dir {
-        Some(dir) => dir,
-        None => configuration::load_local(config.as_deref(), out)?.config.store.state_dir,
-    };
-    let recovery = embedded::recover(&embedded::Settings::new(dir), &Clock::system())
-        .map_err(|error| Failure::Refused(error.to_string()))?;
-    for found in &recovery.found {
-        out.line(found)?;
+    match args.what {
+        What::Status(args) => status::run(&args, out),
+        What::Resume(args) => resume::run(&args, out),
+        What::Rebuild(args) => rebuild::run(&args, out),
+        What::Recover(args) => recover::run(args, out),
     }
-    out.line(format_args!("holds presumed  {}", recovery.presumed_holds))?;
-    for grant in &recovery.recovered {
-        let amount = figure::show(grant.amount);
-        out.line(format_args!("counted as used  {} {} grant {}: {amount}", grant.account, grant.pool, grant.grant.0))?;
-    }
-    out.line("The ledger opens again. Put in the console's figures: gratis model sync CODE 362,917/1,000,000 --raise")
 }

@@ -66,7 +66,8 @@ fn mask_user_parts(text: &str, bytes: &mut [u8]) {
     for (at, scheme) in text.match_indices("://") {
         let start = at + scheme.len();
         let tail = text.get(start..).unwrap_or_default();
-        let end = tail.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '/')).unwrap_or(tail.len());
+        // A password may hold a slash: up to the last `@` everything is hidden.
+        let end = tail.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')).unwrap_or(tail.len());
         if let Some(length) = tail.get(..end).and_then(|host| host.rfind('@')) {
             overwrite(bytes, start, start + length);
         }
@@ -79,10 +80,10 @@ mod tests {
 
     #[test]
     fn secrets_are_overwritten_and_spans_stay_true() {
-        let text = "api_key = \"hunter2é\" # pw\nx = { token='abc' }\nurl = \"https://me:pw@host/\"\nodd = \"sk-abcdef0123\"\n";
+        let text = "api_key = \"hunter2é\" # pw\nx = { token='abc' }\nurl = \"https://me:pw@host/\"\nodd = \"sk-abcdef0123\"\nb = \"redis://me:q/w@host\"\n";
         let masked = mask(text);
         assert_eq!(masked.len(), text.len());
-        for secret in ["hunter2", "abc", "me:pw", "sk-abcdef"] {
+        for secret in ["hunter2", "abc", "me:pw", "q/w", "sk-abcdef"] {
             assert!(!masked.contains(secret), "{secret} in {masked}");
         }
         assert!(masked.contains("@host/"));

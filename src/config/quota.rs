@@ -44,6 +44,8 @@ pub struct QuotaConfig {
     pub presumed_breaker: u32,
     /// For how long.
     pub breaker_cool_down: Duration,
+    /// How often tasks in progress are asked about.
+    pub task_poll: Duration,
 }
 
 /// When the output bound is made explicit upstream (LEDGER 7).
@@ -107,6 +109,7 @@ pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
     let settle_queue = r.count("settle_queue", 16..=10_000_000);
     let presumed_breaker = r.count("presumed_breaker", 1..=1_000_000);
     let breaker_cool_down = r.duration("breaker_cool_down", millis(100)..=day);
+    let task_poll = r.duration("task_poll", millis(100)..=millis(3_600_000));
     if let (Some(least), Some(Some(most))) = (min_output, max_output_default)
         && most < least
     {
@@ -134,6 +137,7 @@ pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
         settle_queue: usize::try_from(settle_queue?).ok()?,
         presumed_breaker: u32::try_from(presumed_breaker?).ok()?,
         breaker_cool_down: breaker_cool_down?,
+        task_poll: task_poll?,
     })
 }
 

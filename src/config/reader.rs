@@ -49,6 +49,15 @@ impl<'r, 't> Reader<'r, 't> {
         self.table.get(key).map(|found| found.spot)
     }
 
+    /// Keeps a text out of every message where it may hold a login.
+    pub(super) fn hide_logins(&mut self, key: &str) {
+        if let Some(Found { value: Value::Text(text), spot, .. }) = self.table.get(key)
+            && text.contains('@')
+        {
+            self.report.hide(*spot);
+        }
+    }
+
     /// The section's name.
     pub(super) fn path(&self) -> &str {
         &self.path

@@ -131,6 +131,11 @@ impl Report {
         self.sources.get(spot.source).map_or(&Origin::BuiltIn, |source| &source.origin)
     }
 
+    /// Whether a value is the default.
+    pub(super) fn is_built_in(&self, spot: Spot) -> bool {
+        *self.origin(spot) == Origin::BuiltIn
+    }
+
     /// Whether a value was set by a variable of the environment.
     pub(super) fn is_variable(&self, spot: Spot) -> bool {
         *self.origin(spot) == Origin::Variable

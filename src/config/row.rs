@@ -58,6 +58,7 @@ pub(super) fn read(report: &mut Report, table: &Table, spot: Spot, defaults: &De
     let confidence = r.choice("confidence", &CONFIDENCES);
     let source = r.text("source", "\"price list of 2026-11\"", |text| Ok(text.to_owned()));
     let max_units = r.optional_count("max_units", 0..=MAX_AMOUNT);
+    let heeds_duration = if table.contains_key("heeds_duration") { r.flag("heeds_duration") } else { Some(false) };
     let bounds_confidence = r.optional_choice("bounds_confidence", &CONFIDENCES);
     let bounds_source = r.optional_text("bounds_source", "\"model page of 2026-11\"", |text| Ok(text.to_owned()));
     let bounds = bounds(&mut r);
@@ -76,6 +77,7 @@ pub(super) fn read(report: &mut Report, table: &Table, spot: Spot, defaults: &De
         },
         bounds: bounds?,
         max_units: max_units?,
+        heeds_duration: heeds_duration?,
         currency: currency?.unwrap_or_else(|| defaults.currency.clone()),
         prices: prices?,
         confidence: confidence?,

@@ -1,9 +1,6 @@
-//! Errors: what a request did wrong, the envelope that a client gets, and what an upstream's refusal means.
+//! Errors: what a request did wrong, and what an upstream's refusal means.
 
-use bytes::Bytes;
 use serde::Serialize;
-
-use super::Dialect;
 
 /// Why a request cannot be read. It names the parameter and the place, never what the caller wrote there.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -33,51 +30,6 @@ impl DialectError {
     }
 }
 
-/// What an error says, before it takes a dialect's shape.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ErrorEnvelope<'a> {
-    /// The code that clients match on.
-    pub code: &'a str,
-    /// The `type`; with some codes it is the code itself (W 0.2).
-    pub kind: &'a str,
-    /// One sentence.
-    pub message: &'a str,
-    /// The parameter at fault.
-    pub param: Option<&'a str>,
-    /// Refused at the gateway (a key, an unknown model): such replies carry no `id` (W 1.2).
-    pub gateway: bool,
-    /// The id of the request, a UUID.
-    pub request_id: &'a str,
-}
-
-#[derive(Serialize)]
-struct OpenAiBody<'a> {
-    error: OpenAiError<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    request_id: &'a str,
-}
-
-#[derive(Serialize)]
-struct OpenAiError<'a> {
-    message: &'a str,
-    r#type: &'a str,
-    param: Option<&'a str>,
-    code: &'a str,
-}
-
-/// The body of an error reply, in the key order of the service (W 1.2). Its content type is `application/json`, also
-/// for a request that asked for a stream (W 0.4).
-#[must_use]
-pub fn render_error(dialect: Dialect, envelope: &ErrorEnvelope<'_>) -> Bytes {
-    let Dialect::OpenAi = dialect;
-    let error =
-        OpenAiError { message: envelope.message, r#type: envelope.kind, param: envelope.param, code: envelope.code };
-    let id = (!envelope.gateway).then(|| format!("chatcmpl-{}", envelope.request_id));
-    // A struct of strings always serialises; an empty body would still be an error to every client.
-    serde_json::to_vec(&OpenAiBody { error, id, request_id: envelope.request_id }).map(Bytes::from).unwrap_or_default()
-}
-
 /// What an upstream's refusal means for what may be sent to it next (W 1.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -98,7 +50,11 @@ impl UpstreamSignal {
     #[must_use]
     pub fn of(code: &str, message: &str) -> Self {
         match code {
-            "AllocationQuota.FreeTierOnly" => Self::FreeTierOnly,
+            // What the Anthropic form does with the code is not known (W 1.4): it may stand in front of the message.
+            "permission_error" | "invalid_request_error" if message.starts_with(FREE_TIER_ONLY) => Self::FreeTierOnly,
+            "permission_error" | "invalid_request_error" if message.starts_with("Arrearage") => Self::Arrearage,
+            "rate_limit_error" => Self::RateLimited,
+            FREE_TIER_ONLY => Self::FreeTierOnly,
             "Throttling.AllocationQuota" | "insufficient_quota" if message.starts_with(FREE_ALLOCATED) => {
                 Self::FreeTierOnly
             }
@@ -111,6 +67,9 @@ impl UpstreamSignal {
         }
     }
 }
+
+/// The code of a used-up free quota.
+const FREE_TIER_ONLY: &str = "AllocationQuota.FreeTierOnly";
 
 /// The message that tells a free quota's end from a rate limit (W 1.1).
 const FREE_ALLOCATED: &str = "Free allocated quota exceeded";

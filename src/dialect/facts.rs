@@ -5,19 +5,25 @@
 
 mod body;
 mod bound;
+mod content;
 mod message;
 mod names;
+mod parameter;
 mod skim;
+mod splice_spans;
 mod stream_options;
+mod tables;
 mod tools;
 mod values;
 
-use std::ops::Range;
-
 use bytes::Bytes;
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue};
 
 use super::error::DialectError;
 use super::splice::{self, Clamp};
+use super::{Api, Dialect, Kind};
+pub(super) use splice_spans::{Options, Slot, Spans, Switch};
 
 pub(super) use names::looks_like;
 
@@ -34,13 +40,17 @@ const MAX_NAME: usize = 128;
 /// How many top-level parameters a body may have that we do not know.
 const MAX_UNKNOWN: usize = 64;
 
-/// What a chat request asks for, and where its bounds stand in the body.
+/// What a request asks for, and where its bounds stand in the body.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Facts {
+    /// Whose shape the request has.
+    pub api: Api,
     /// The model code, exactly as written.
     pub model: String,
     /// Whether the reply is to be streamed.
     pub stream: bool,
+    /// Whether the call is to go on as a task.
+    pub task: bool,
     /// Whether the client asked for usage in the stream itself.
     pub usage_asked: bool,
     /// How many answers are asked for (`n`, or `best_of` where that is larger); 1 where the request is silent.
@@ -51,8 +61,12 @@ pub struct Facts {
     pub thinking: ThinkingAsk,
     /// The parts of the input's bound.
     pub input: InputBound,
+    /// What it asks for in units other than tokens.
+    pub units: UnitsAsk,
     /// Parameters that are billed outside the free quota (W 4), each once, in the order of the body.
     pub surcharges: Vec<String>,
+    /// Things kept at the provider, which must belong to the caller's account.
+    pub references: Vec<Reference>,
     spans: Spans,
 }
 
@@ -61,8 +75,10 @@ pub struct Facts {
 pub struct ThinkingAsk {
     /// `Some(true)` where any parameter asks for it, `Some(false)` where `enable_thinking` turns it off; silent otherwise.
     pub enabled: Option<bool>,
-    /// `thinking_budget`, in tokens.
+    /// The budget, in tokens.
     pub budget: Option<u64>,
+    /// Whether a budget may be added where the request names none.
+    pub adds_budget: bool,
 }
 
 /// Parts from which the bound of the input is made (LEDGER 7).
@@ -82,60 +98,81 @@ pub struct InputBound {
     pub unbounded: Option<&'static str>,
 }
 
-/// Where in the body the values stand that a clamp may change.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Spans {
-    /// The length of the body, so that another body is not mistaken for it.
-    pub(super) length: usize,
-    /// Just behind the opening brace.
-    pub(super) open: usize,
-    pub(super) max_tokens: Option<Range<usize>>,
-    pub(super) max_completion_tokens: Option<Range<usize>>,
-    pub(super) thinking_budget: Option<Range<usize>>,
-    pub(super) enable_thinking: Switch,
-    pub(super) options: Options,
+/// What a request asks for in units other than tokens, as far as its body says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct UnitsAsk {
+    /// `n`, where it is there.
+    pub images: Option<u64>,
+    /// How many images each of the `n` may have.
+    pub max_images: Option<u64>,
+    /// Whether the model decides how many images there are.
+    pub interleaved: bool,
+    /// Seconds of one video.
+    pub seconds: Option<u64>,
+    /// Whether a video is read, whose seconds may be charged as well.
+    pub video: bool,
+    /// How many recordings are read.
+    pub recordings: u64,
+    /// Characters of all texts, as they are charged where they are spoken.
+    pub characters: u64,
+    /// The same without what stands in tags.
+    pub spoken: u64,
+    /// Whether tags are not spoken.
+    pub ssml: bool,
+    /// How many voices are made.
+    pub made: u64,
 }
 
-/// What the body says about `enable_thinking`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) enum Switch {
-    /// Nothing.
-    #[default]
-    Absent,
-    /// `null`, here.
-    Null(Range<usize>),
-    /// On or off.
-    Said,
+/// A thing kept at the provider that a request refers to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reference {
+    /// What it is.
+    pub kind: Kind,
+    /// Its id.
+    pub id: String,
 }
 
-/// What the body says about `stream_options`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) enum Options {
-    /// Nothing.
-    #[default]
-    Absent,
-    /// `null`, here.
-    Null(Range<usize>),
-    /// An object without `include_usage`; the place is just behind its opening brace.
-    Silent {
-        /// Where to insert.
-        at: usize,
-        /// Whether the object has no member at all.
-        empty: bool,
-    },
-    /// `include_usage` has a value, here.
-    Said(Range<usize>),
+/// Whether the reply to a request with these headers is a stream of events, where headers decide it.
+pub(super) fn asks_for_events(dialect: Dialect, headers: &HeaderMap) -> bool {
+    let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/event-stream"));
+    dialect == Dialect::DashScope
+        && (is_enabled(headers, "x-dashscope-sse") || headers.get_all(ACCEPT).iter().any(accepts))
+}
+
+/// Whether any value of a header is `enable`.
+fn is_enabled(headers: &HeaderMap, name: &str) -> bool {
+    headers.get_all(name).iter().any(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"enable"))
 }
 
 impl Facts {
-    /// Reads the body of a chat request.
+    /// Reads the body of a request. Whether it is to be streamed may stand in its headers: [`Self::heed`].
     ///
     /// # Errors
     ///
     /// When the body is not one JSON object in UTF-8, repeats or disguises a parameter, or a parameter that decides the
     /// cost has a value that cannot be bounded. The message is meant for the client.
-    pub fn read(body: &[u8]) -> Result<Self, DialectError> {
-        body::read(body)
+    pub fn read(api: Api, body: &[u8]) -> Result<Self, DialectError> {
+        body::read(api, body)
+    }
+
+    /// Takes what a request's headers say beside its body (W 2.3).
+    pub fn heed(&mut self, headers: &HeaderMap) {
+        if self.api.dialect() == Dialect::DashScope {
+            self.stream = asks_for_events(Dialect::DashScope, headers);
+            // A plugin, or an inspection by another service of the provider's, may be charged beside the model.
+            for name in ["X-DashScope-Plugin", "X-DashScope-DataInspection"] {
+                if headers.contains_key(name) {
+                    self.surcharge(name);
+                }
+            }
+        }
+        self.task = self.api.may_be_task() && is_enabled(headers, "x-dashscope-async");
+    }
+
+    /// Whether usage has to be asked for in the stream, and taken out again (W 0.5).
+    #[must_use]
+    pub fn adds_usage(&self) -> bool {
+        matches!(self.api, Api::Chat | Api::Completions) && self.stream && !self.usage_asked
     }
 
     /// The body with the clamp's bounds written into it; every other byte stays as it was.
@@ -150,6 +187,14 @@ impl Facts {
     fn surcharge(&mut self, name: &str) {
         if !self.surcharges.iter().any(|known| known == name) {
             self.surcharges.push(name.to_owned());
+        }
+    }
+
+    /// Notes a thing that the request refers to.
+    fn refer(&mut self, kind: Kind, id: String) {
+        let reference = Reference { kind, id };
+        if !self.references.contains(&reference) {
+            self.references.push(reference);
         }
     }
 

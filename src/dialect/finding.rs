@@ -3,7 +3,7 @@
 mod tally;
 mod usage;
 
-pub(super) use tally::Tally;
+pub(super) use tally::{FrameKind, Tally};
 
 use super::error::UpstreamError;
 use crate::ledger::Usage;
@@ -55,6 +55,10 @@ pub struct Finding {
     pub error: Option<UpstreamError>,
     /// The whole reply was an error envelope: provably not billed (LEDGER 8).
     pub only_error: bool,
+    /// The call goes on as a task with this id, and nothing of it is known yet (W 1.6).
+    pub task: Option<String>,
+    /// The id of what was made, by which a later call may go on from it.
+    pub made: Option<String>,
     /// The JSON was closed, or `[DONE]` was seen, or the stream ended in the proper way.
     pub complete: bool,
     /// What was odd.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::envelope::native_code;
 use super::error::{DialectError, UpstreamError};
 use super::members::{members, string};
 use crate::ledger::{Amount, Unit};
@@ -243,15 +244,7 @@ struct Input {
 /// An error about a task, as the service has it (W 1.5). `code` is a code of the OpenAI dialect or of the service's own.
 #[must_use]
 pub fn task_failed(task: &str, code: &str, message: &str) -> String {
-    let error_code = match code {
-        "invalid_api_key" => "InvalidApiKey",
-        "invalid_parameter_error" | "invalid_request_error" => "InvalidParameter",
-        "model_not_found" => "ModelNotFound",
-        "access_denied" => "AccessDenied",
-        "limit_requests" => "Throttling.RateQuota",
-        "internal_error" => "InternalError",
-        other => other,
-    };
+    let error_code = native_code(code);
     let header = Header::Failed {
         task_id: task,
         event: "task-failed",

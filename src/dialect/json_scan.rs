@@ -1,4 +1,5 @@
-//! Finding a few top-level members of a JSON object in bytes that arrive in any pieces, in constant memory.
+//! Finding a few members of a JSON object in bytes that arrive in any pieces, in constant memory: those of its top level, and
+//! those inside of one member, the wrapper.
 
 use memchr::memchr2;
 
@@ -7,7 +8,7 @@ const MAX_VALUE: usize = 64 * 1024;
 
 /// The longest key that is looked at. Keys are compared as they are written: a service that escapes the letters of its
 /// own member names is not known, and what is missed is presumed, never forgotten.
-const MAX_KEY: usize = 8;
+const MAX_KEY: usize = 16;
 
 /// A member whose value matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +18,11 @@ enum Field {
     Choices,
     Code,
     Message,
+    Type,
+    Id,
+    TaskId,
+    TaskStatus,
+    Wrapper,
     Other,
 }
 
@@ -91,6 +97,20 @@ pub(super) struct JsonScan {
     pub(super) code: Captured,
     /// The last top-level `message`.
     pub(super) message: Captured,
+    /// The last top-level `type`.
+    pub(super) kind: Captured,
+    /// The last `id`, at the top level or in the wrapper.
+    pub(super) id: Captured,
+    /// The wrapper's last `task_id`.
+    pub(super) task_id: Captured,
+    /// The wrapper's last `task_status`.
+    pub(super) task_status: Captured,
+    /// Whether the wrapper came.
+    pub(super) wrapped: bool,
+    /// The name of the member inside of which members are looked for as well; empty = none.
+    wrapper: &'static str,
+    /// The depth at which members are looked for: 1, or 2 inside of the wrapper.
+    floor: u32,
     depth: u32,
     string: bool,
     escaped: bool,
@@ -102,11 +122,20 @@ pub(super) struct JsonScan {
 }
 
 impl JsonScan {
+    /// A scanner that looks inside of the member called `wrapper` as well, where it is an object.
+    pub(super) fn within(wrapper: &'static str) -> Self {
+        Self { wrapper, ..Self::default() }
+    }
+
     /// Makes it ready for another object, keeping its memory.
     pub(super) fn reset(&mut self) {
-        for captured in [&mut self.usage, &mut self.error, &mut self.code, &mut self.message] {
+        for captured in [&mut self.usage, &mut self.error, &mut self.code, &mut self.message, &mut self.kind] {
             captured.clear();
         }
+        for captured in [&mut self.id, &mut self.task_id, &mut self.task_status] {
+            captured.clear();
+        }
+        (self.wrapped, self.floor) = (false, 0);
         self.key.clear();
         self.value.clear();
         self.progress = Progress::Before;
@@ -146,7 +175,7 @@ impl JsonScan {
 
     /// Keeps a part of a key or of a value that matters.
     fn keep(&mut self, bytes: &[u8]) {
-        if self.at_key && self.depth == 1 {
+        if self.at_key && self.depth == self.floor {
             self.key.push(bytes, MAX_KEY);
         } else if self.captures() {
             self.value.push(bytes, MAX_VALUE);
@@ -155,11 +184,11 @@ impl JsonScan {
 
     /// Whether the value that is being read is kept.
     fn captures(&self) -> bool {
-        matches!(self.field, Some(Field::Usage | Field::Error | Field::Code | Field::Message))
+        self.field.is_some_and(|field| !matches!(field, Field::Choices | Field::Wrapper | Field::Other))
     }
 
     fn end_of_string(&mut self) {
-        if !(self.at_key && self.depth == 1) {
+        if !(self.at_key && self.depth == self.floor) {
             self.keep(b"\"");
         }
     }
@@ -175,9 +204,9 @@ impl JsonScan {
                         self.progress = Progress::NotObject;
                         return rest;
                     }
-                    (self.progress, self.depth, self.at_key) = (Progress::Inside, 1, true);
+                    (self.progress, self.depth, self.floor, self.at_key) = (Progress::Inside, 1, 1, true);
                 }
-                _ if self.depth == 1 => {
+                _ if self.depth == self.floor => {
                     self.top_level(byte);
                     if self.string || self.progress != Progress::Inside {
                         return rest;
@@ -212,12 +241,24 @@ impl JsonScan {
             }
             b'}' => {
                 self.end_of_value();
-                self.depth = 0;
-                self.progress = Progress::Closed;
+                self.depth -= 1;
+                if self.floor == 1 {
+                    self.progress = Progress::Closed;
+                }
+                // Behind the wrapper, its own value has ended.
+                self.floor = 1;
+                self.at_key = false;
             }
             // Nothing but a string is a key, and nothing but a colon follows it.
             _ if self.at_key => self.progress = Progress::NotObject,
+            b'{' if self.field == Some(Field::Wrapper) => {
+                (self.depth, self.floor, self.at_key, self.field) = (2, 2, true, None);
+                self.wrapped = true;
+            }
             _ => {
+                if self.field == Some(Field::Wrapper) && self.wrapper == "message" {
+                    self.field = Some(Field::Message);
+                }
                 if self.field == Some(Field::Choices) && self.choices != Choices::Filled {
                     self.choices = if byte == b'[' { Choices::Open } else { Choices::Filled };
                 }
@@ -244,13 +285,23 @@ impl JsonScan {
 
     /// Which member the key names that was just read.
     fn name(&self) -> Field {
+        if self.key.overflown {
+            return Field::Other;
+        }
+        let inside = self.floor == 2;
         match self.key.bytes.as_slice() {
-            _ if self.key.overflown => Field::Other,
             b"usage" => Field::Usage,
             b"error" => Field::Error,
+            b"id" => Field::Id,
+            b"voice" | b"voice_id" | b"vocabulary_id" if inside => Field::Id,
+            b"task_id" if inside => Field::TaskId,
+            b"task_status" if inside => Field::TaskStatus,
+            name if !inside && !self.wrapper.is_empty() && name == self.wrapper.as_bytes() => Field::Wrapper,
+            _ if inside => Field::Other,
             b"choices" => Field::Choices,
             b"code" => Field::Code,
             b"message" => Field::Message,
+            b"type" => Field::Type,
             _ => Field::Other,
         }
     }
@@ -262,7 +313,11 @@ impl JsonScan {
             Some(Field::Error) => &mut self.error,
             Some(Field::Code) => &mut self.code,
             Some(Field::Message) => &mut self.message,
-            Some(Field::Choices | Field::Other) | None => return,
+            Some(Field::Type) => &mut self.kind,
+            Some(Field::Id) => &mut self.id,
+            Some(Field::TaskId) => &mut self.task_id,
+            Some(Field::TaskStatus) => &mut self.task_status,
+            Some(Field::Choices | Field::Wrapper | Field::Other) | None => return,
         };
         self.value.complete = true;
         if self.value.value() != Some(b"null") {

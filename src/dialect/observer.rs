@@ -9,7 +9,7 @@ use self::inflate::Inflate;
 use self::reply::Reply;
 use super::finding::Tally;
 use super::sse::Sse;
-use super::{Encoding, Finding, Metering};
+use super::{Encoding, Finding, Watch};
 
 /// What may be passed on of a chunk.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,8 +28,6 @@ pub struct Observer(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    /// Nothing is looked for.
-    Free(Tally),
     Stream(Box<Sse>),
     Reply(Box<Reply>),
     Encoded(Box<Inflate>),
@@ -46,15 +44,12 @@ impl Observer {
     /// An observer for a response of this content type and encoding. With `strip_usage`, the usage chunk that the client
     /// did not ask for is taken out of the stream; an encoded stream passes as it is.
     #[must_use]
-    pub fn new(metering: Metering, content_type: Option<&str>, encoding: Encoding, strip_usage: bool) -> Self {
-        if metering == Metering::Free {
-            return Self(Kind::Free(Tally::default()));
-        }
+    pub fn new(watch: Watch, content_type: Option<&str>, encoding: Encoding, strip_usage: bool) -> Self {
         let plain = encoding == Encoding::Identity;
         let body = if is_event_stream(content_type) {
-            Body::Stream(Box::new(Sse::new(strip_usage && plain)))
+            Body::Stream(Box::new(Sse::new(watch, strip_usage && plain)))
         } else {
-            Body::Reply(Box::default())
+            Body::Reply(Box::new(Reply::new(watch)))
         };
         Self(match body {
             Body::Stream(stream) if plain => Kind::Stream(stream),
@@ -66,7 +61,6 @@ impl Observer {
     /// Looks at the next chunk. Chunks may be cut anywhere.
     pub fn observe(&mut self, chunk: Bytes) -> Seen {
         let closes = match &mut self.0 {
-            Kind::Free(_) => false,
             Kind::Stream(stream) => return stream.observe(chunk),
             Kind::Reply(reply) => reply.observe(&chunk),
             Kind::Encoded(inflate) => inflate.observe(&chunk),
@@ -78,11 +72,6 @@ impl Observer {
     /// back and must still be passed on.
     pub fn end(&mut self, clean: bool) -> Bytes {
         match &mut self.0 {
-            Kind::Free(tally) => {
-                if clean {
-                    tally.ended();
-                }
-            }
             Kind::Stream(stream) => return stream.end(clean),
             Kind::Reply(reply) => reply.end(),
             Kind::Encoded(inflate) => inflate.end(clean),
@@ -94,7 +83,6 @@ impl Observer {
     #[must_use]
     pub fn finding(&self) -> Finding {
         match &self.0 {
-            Kind::Free(tally) => tally.finding(),
             Kind::Stream(stream) => stream.tally.finding(),
             Kind::Reply(reply) => reply.tally.finding(),
             Kind::Encoded(inflate) => inflate.finding(),

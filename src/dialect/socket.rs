@@ -3,8 +3,6 @@
 use http::{HeaderMap, Method};
 use serde::Serialize;
 
-use super::Dialect;
-
 /// The longest model id of a query, in bytes.
 const MAX_MODEL: usize = 128;
 
@@ -47,7 +45,7 @@ pub(super) const INFERENCE: &str = "/api-ws/v1/inference";
 /// The same as the provider's own pages have it too.
 const INFERENCE_SLASH: &str = "/api-ws/v1/inference/";
 /// The path of the responses.
-pub(super) const REALTIME: &str = "/api-ws/v1/realtime";
+const REALTIME: &str = "/api-ws/v1/realtime";
 
 const ROW: SocketRow =
     SocketRow { path: INFERENCE, dialect: "dashscope", metering: "websocket-tasks", source: "W 1.5, 2.2, 3.5" };
@@ -100,12 +98,6 @@ impl Protocol {
             Self::Inference => "ws.inference",
             Self::Realtime { .. } => "ws.realtime",
         }
-    }
-
-    /// Whose shape an error has that refuses the handshake.
-    #[must_use]
-    pub fn dialect(&self) -> Dialect {
-        Dialect::OpenAi
     }
 }
 

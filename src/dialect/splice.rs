@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::facts::{Options, Spans, Switch};
+use super::facts::{Options, Slot, Spans, Switch};
 
 /// What to write into a request before it goes upstream.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -46,31 +46,31 @@ pub(super) fn splice(spans: &Spans, body: &Bytes, clamp: &Clamp) -> Bytes {
 
 fn edits(spans: &Spans, clamp: &Clamp) -> Vec<Edit> {
     let mut edits = Vec::new();
-    // Members that are not there yet go in front of the first one; a body has at least its model behind them.
-    let mut front = String::new();
+    // Members that are not there yet.
+    let mut added: Vec<String> = Vec::new();
     if let Some(answer) = clamp.answer {
-        let named = [&spans.max_tokens, &spans.max_completion_tokens];
-        edits.extend(named.into_iter().flatten().map(|range| Edit::replace(range, answer.to_string())));
+        edits.extend(spans.answers.iter().map(|range| Edit::replace(range, answer.to_string())));
         if edits.is_empty() {
-            front.push_str(&format!("\"max_tokens\":{answer},"));
+            added.push(format!("\"{}\":{answer}", spans.answer_name));
         }
     }
     if let Some(budget) = clamp.thinking_budget {
         match &spans.thinking_budget {
             Some(range) => edits.push(Edit::replace(range, budget.to_string())),
-            None => front.push_str(&format!("\"thinking_budget\":{budget},")),
+            None => added.push(format!("\"thinking_budget\":{budget}")),
         }
     }
     if clamp.disable_thinking {
+        let (name, value) = spans.no_thinking;
         match &spans.enable_thinking {
-            Switch::Absent => front.push_str("\"enable_thinking\":false,"),
-            Switch::Null(range) => edits.push(Edit::replace(range, "false")),
+            Switch::Absent => added.push(format!("\"{name}\":{value}")),
+            Switch::Null(range) => edits.push(Edit::replace(range, value)),
             Switch::Said => {}
         }
     }
     if clamp.include_usage {
         match &spans.options {
-            Options::Absent => front.push_str("\"stream_options\":{\"include_usage\":true},"),
+            Options::Absent => added.push("\"stream_options\":{\"include_usage\":true}".to_owned()),
             Options::Null(range) => edits.push(Edit::replace(range, "{\"include_usage\":true}")),
             Options::Silent { at, empty } => {
                 let comma = if *empty { "" } else { "," };
@@ -79,8 +79,9 @@ fn edits(spans: &Spans, clamp: &Clamp) -> Vec<Edit> {
             Options::Said(range) => edits.push(Edit::replace(range, "true")),
         }
     }
-    if !front.is_empty() {
-        edits.push(Edit { range: spans.open..spans.open, text: front });
+    if !added.is_empty() {
+        let Slot { range, before, after } = &spans.slot;
+        edits.push(Edit { range: range.clone(), text: format!("{before}{}{after}", added.join(",")) });
     }
     edits
 }

@@ -16,9 +16,9 @@ use smallvec::SmallVec;
 
 use self::line::{Head, Step};
 use self::plain::plain_event;
-use super::Seen;
-use super::finding::Tally;
+use super::finding::{FrameKind, Tally};
 use super::json_scan::{Choices, JsonScan, Progress};
+use super::{Api, Dialect, Seen, Watch};
 
 /// The longest event that may be taken out, and the most that is held back, in bytes.
 const MAX_HELD: usize = 64 * 1024;
@@ -54,6 +54,10 @@ struct Plan {
 pub(super) struct Sse {
     pub(super) tally: Tally,
     strip: bool,
+    /// The events are those of a chat, so that most of them need not be read.
+    chat: bool,
+    /// The events are those of the DashScope dialect, whose last one is known by what it says alone.
+    native: bool,
     scan: JsonScan,
     line: Line,
     /// The last byte was a carriage return: a line feed right behind it belongs to the same line end.
@@ -75,11 +79,15 @@ pub(super) struct Sse {
 }
 
 impl Sse {
-    pub(super) fn new(strip: bool) -> Self {
+    pub(super) fn new(watch: Watch, strip: bool) -> Self {
+        let mut tally = Tally::new(watch);
+        tally.streams();
         Self {
-            tally: Tally::default(),
+            scan: tally.scan(),
+            tally,
+            chat: watch.api == Api::Chat,
+            native: watch.api.dialect() == Dialect::DashScope,
             strip,
-            scan: JsonScan::default(),
             line: Line::Head(Head::default()),
             cr: false,
             cut_lf: false,
@@ -120,7 +128,7 @@ impl Sse {
             self.payload(head.payload());
         }
         // The last event counts without its blank line, too.
-        let usage_chunk = std::mem::take(&mut self.data) && self.tally.frame(&self.scan);
+        let usage_chunk = std::mem::take(&mut self.data) && self.tally.frame(&self.scan) == FrameKind::UsageChunk;
         self.scan.reset();
         self.line = Line::Other;
         if clean {
@@ -147,7 +155,7 @@ impl Sse {
                 }
             }
             at += match self.line {
-                Line::Head(head) if self.fresh && head.is_empty() => match plain_event(rest) {
+                Line::Head(head) if self.chat && self.fresh && head.is_empty() => match plain_event(rest) {
                     Some(length) => {
                         self.tally.plain();
                         plan.line = plan.held + at + length;
@@ -216,6 +224,9 @@ impl Sse {
     /// Reads a part of the event's data.
     fn payload(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
+            if self.native {
+                self.tally.finish.feed(bytes);
+            }
             self.data = true;
             self.scan.feed(bytes);
         }
@@ -238,9 +249,13 @@ impl Sse {
         self.cr = byte == b'\r';
         let end = place + 1;
         if std::mem::take(&mut self.data) {
-            let usage_chunk = self.tally.frame(&self.scan);
+            let kind = self.tally.frame(&self.scan);
             self.scan.reset();
-            if usage_chunk && self.strip && !self.passed && end - plan.event <= MAX_HELD {
+            if kind == FrameKind::Last && !std::mem::replace(&mut self.marked, true) {
+                // The event counts once its blank line is there: a client cannot act on it before.
+                plan.mark = Some(place);
+            }
+            if kind == FrameKind::UsageChunk && self.strip && !self.passed && end - plan.event <= MAX_HELD {
                 plan.cuts.push(plan.event..end);
                 self.cut_lf = self.cr;
                 self.tally.stripped();

@@ -60,10 +60,10 @@ impl Fleet {
             let order = body::order(&self.settings, number);
             let turn = usize::try_from(number).unwrap_or(0) % self.urls.len().max(1);
             let Some(url) = self.urls.get(turn) else { return };
-            self.tally().begin(order.stream);
+            self.tally().begin(turn, order.stream);
             let outcome = call::make(&self.caller, &self.settings, url, order, planned).await;
             let dead = matches!(&outcome.ending, Ending::Failed(kind) if kind == "connection refused");
-            self.tally().end(outcome);
+            self.tally().end(turn, outcome);
             if dead {
                 sleep(REST).await;
             }
@@ -96,7 +96,8 @@ pub(super) async fn drive(settings: &Settings, progress: &mut impl FnMut(Progres
         (None, Some(_)) => u64::MAX,
         (None, None) => DEFAULT_REQUESTS,
     };
-    let tally = Tally::new().ok_or_else(|| wrong("histogram", "three digits are not possible".to_owned()))?;
+    let tally = Tally::new(settings.targets.len())
+        .ok_or_else(|| wrong("histogram", "three digits are not possible".to_owned()))?;
     let fleet = Arc::new(Fleet {
         settings: settings.clone(),
         urls: urls.map_err(|problem| wrong("target", problem))?,
@@ -121,7 +122,7 @@ pub(super) async fn drive(settings: &Settings, progress: &mut impl FnMut(Progres
     }
     progress(fleet.progress());
     let elapsed = fleet.start.elapsed();
-    let fresh = Tally::new().ok_or_else(|| wrong("histogram", "three digits are not possible".to_owned()))?;
+    let fresh = Tally::new(0).ok_or_else(|| wrong("histogram", "three digits are not possible".to_owned()))?;
     let mut tally = std::mem::replace(&mut *fleet.tally(), fresh);
     tally.elapsed = elapsed;
     Ok(tally)

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::Settings;
-use super::tally::Tally;
+use super::tally::{Share, Tally};
 use super::verdict;
 use super::watch::Reading;
 
@@ -77,6 +77,23 @@ pub struct Verdict {
     pub total: ModelVerdict,
 }
 
+/// One target's part of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TargetReport {
+    /// Where the calls went, as it was named.
+    pub target: String,
+    /// Calls begun.
+    pub requests: u64,
+    /// Calls whose whole reply came.
+    pub completed: u64,
+    /// Calls whose client went away as it was told.
+    pub aborted: u64,
+    /// All other calls, by what went wrong.
+    pub errors: BTreeMap<String, u64>,
+    /// Of completed calls, from the planned instant to the end.
+    pub latency_ms: Percentiles,
+}
+
 /// The whole report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
@@ -100,6 +117,8 @@ pub struct Report {
     pub latency_ms: Percentiles,
     /// Of streams, from the planned instant to the first piece of the body.
     pub first_chunk_ms: Percentiles,
+    /// Each target by itself.
+    pub targets: Vec<TargetReport>,
     /// Both ledgers compared; absent without simulator and admin API, or when they could not be read.
     pub verdict: Option<Verdict>,
     /// Why there is no verdict although one was asked for.
@@ -131,6 +150,9 @@ impl Report {
             let shown = [("p50", times.p50), ("p90", times.p90), ("p99", times.p99), ("max", times.max)];
             rows.extend(shown.map(|(part, ms)| (format!("{name} {part}"), format!("{ms:.1} ms"))));
         }
+        if self.targets.len() > 1 {
+            rows.extend(self.targets.iter().map(TargetReport::row));
+        }
         if let Some(verdict) = &self.verdict {
             rows.extend(verdict.total.rows());
         }
@@ -139,6 +161,17 @@ impl Report {
         }
         rows.extend(self.notes.iter().map(|note| ("note".to_owned(), note.clone())));
         rows
+    }
+}
+
+impl TargetReport {
+    /// The table's line of one target.
+    fn row(&self) -> (String, String) {
+        let mut text = format!("{} of {} completed, p99 {:.1} ms", self.completed, self.requests, self.latency_ms.p99);
+        for (kind, count) in &self.errors {
+            text.push_str(&format!(", {count} x {kind}"));
+        }
+        (self.target.clone(), text)
     }
 }
 
@@ -163,6 +196,17 @@ impl ModelVerdict {
     }
 }
 
+fn target((target, share): (&http::Uri, &Share)) -> TargetReport {
+    TargetReport {
+        target: target.to_string(),
+        requests: share.begun,
+        completed: share.completed,
+        aborted: share.aborted,
+        errors: share.errors.clone(),
+        latency_ms: Percentiles::of(&share.latency),
+    }
+}
+
 /// Puts the report together.
 pub(super) fn make(
     settings: &Settings,
@@ -184,6 +228,7 @@ pub(super) fn make(
         completed_per_second: if seconds > 0.0 { completed / seconds } else { 0.0 },
         latency_ms: Percentiles::of(&tally.latency),
         first_chunk_ms: Percentiles::of(&tally.first_chunk),
+        targets: settings.targets.iter().zip(&tally.targets).map(target).collect(),
         ..Report::default()
     };
     match (before, after) {

@@ -15,6 +15,17 @@ const OTHER: &str = "other errors";
 /// The longest time that is told apart, in microseconds: one hour. What takes longer counts as this.
 const LONGEST: u64 = 3_600_000_000;
 
+/// What was counted of one target.
+#[derive(Debug)]
+pub(super) struct Share {
+    pub(super) begun: u64,
+    pub(super) completed: u64,
+    pub(super) aborted: u64,
+    pub(super) errors: BTreeMap<String, u64>,
+    /// Latency of completed calls, in microseconds.
+    pub(super) latency: Histogram<u64>,
+}
+
 /// What was counted so far.
 #[derive(Debug)]
 pub(super) struct Tally {
@@ -30,11 +41,38 @@ pub(super) struct Tally {
     pub(super) first_chunk: Histogram<u64>,
     /// From the first call to the end of the last.
     pub(super) elapsed: Duration,
+    /// One for each target.
+    pub(super) targets: Vec<Share>,
+}
+
+impl Share {
+    fn new() -> Option<Self> {
+        let latency = Histogram::new_with_max(LONGEST, 3).ok()?;
+        Some(Self { begun: 0, completed: 0, aborted: 0, errors: BTreeMap::new(), latency })
+    }
+
+    fn end(&mut self, outcome: &Outcome) {
+        match &outcome.ending {
+            Ending::Completed(_) => {
+                self.completed = self.completed.saturating_add(1);
+                self.latency.saturating_record(micros(outcome.latency));
+            }
+            Ending::Aborted => self.aborted = self.aborted.saturating_add(1),
+            Ending::Failed(kind) => count(&mut self.errors, kind),
+        }
+    }
+}
+
+/// Counts an error by its kind; kinds beyond [`MAX_KINDS`] share one.
+fn count(errors: &mut BTreeMap<String, u64>, kind: &str) {
+    let full = errors.len() >= MAX_KINDS && !errors.contains_key(kind);
+    let count = errors.entry(if full { OTHER } else { kind }.to_owned()).or_default();
+    *count = count.saturating_add(1);
 }
 
 impl Tally {
-    /// Nothing yet. `None` never happens: three digits are a precision that the histogram has.
-    pub(super) fn new() -> Option<Self> {
+    /// Nothing yet of so many targets. `None` never happens: three digits are a precision that the histogram has.
+    pub(super) fn new(targets: usize) -> Option<Self> {
         Some(Self {
             begun: 0,
             streamed: 0,
@@ -46,17 +84,24 @@ impl Tally {
             latency: Histogram::new_with_max(LONGEST, 3).ok()?,
             first_chunk: Histogram::new_with_max(LONGEST, 3).ok()?,
             elapsed: Duration::ZERO,
+            targets: (0..targets).map(|_| Share::new()).collect::<Option<_>>()?,
         })
     }
 
-    pub(super) const fn begin(&mut self, streamed: bool) {
+    pub(super) fn begin(&mut self, target: usize, streamed: bool) {
         self.begun = self.begun.saturating_add(1);
+        if let Some(share) = self.targets.get_mut(target) {
+            share.begun = share.begun.saturating_add(1);
+        }
         if streamed {
             self.streamed = self.streamed.saturating_add(1);
         }
     }
 
-    pub(super) fn end(&mut self, outcome: Outcome) {
+    pub(super) fn end(&mut self, target: usize, outcome: Outcome) {
+        if let Some(share) = self.targets.get_mut(target) {
+            share.end(&outcome);
+        }
         if let Some(time) = outcome.first_chunk {
             self.first_chunk.saturating_record(micros(time));
         }
@@ -67,11 +112,7 @@ impl Tally {
                 self.latency.saturating_record(micros(outcome.latency));
             }
             Ending::Aborted => self.aborted = self.aborted.saturating_add(1),
-            Ending::Failed(kind) => {
-                let full = self.errors.len() >= MAX_KINDS && !self.errors.contains_key(&kind);
-                let count = self.errors.entry(if full { OTHER.to_owned() } else { kind }).or_default();
-                *count = count.saturating_add(1);
-            }
+            Ending::Failed(kind) => count(&mut self.errors, &kind),
         }
     }
 

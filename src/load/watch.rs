@@ -72,7 +72,7 @@ impl Reading {
 
 /// Looks at both ledgers, if the settings name them.
 pub(super) struct Watch {
-    askers: Option<(Asker, Asker)>,
+    askers: Option<(Asker, Vec<Asker>)>,
     models: Vec<String>,
     lease: Duration,
 }
@@ -80,21 +80,22 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(settings: &Settings) -> Result<Self, LoadError> {
         let wrong = |setting| move |problem| LoadError::Setting { setting, problem };
-        let askers = match (&settings.oracle, &settings.admin) {
-            (Some(oracle), Some(admin)) => Some((
+        let admin = |admin| Asker::new(admin, "/admin/v1/balances", settings.admin_token.clone());
+        let askers = match &settings.oracle {
+            Some(oracle) => Some((
                 Asker::new(oracle, "/ledger", None).map_err(wrong("oracle"))?,
-                Asker::new(admin, "/admin/v1/balances", settings.admin_token.clone()).map_err(wrong("admin"))?,
+                settings.admins.iter().map(admin).collect::<Result<_, _>>().map_err(wrong("admin"))?,
             )),
-            (None, _) | (_, None) => None,
+            None => None,
         };
         Ok(Self { askers, models: settings.models.clone(), lease: settings.lease })
     }
 
     /// Where things stand before the run.
     pub(super) async fn baseline(&self) -> Result<Option<Reading>, LoadError> {
-        let Some((oracle, admin)) = &self.askers else { return Ok(None) };
+        let Some((oracle, admins)) = &self.askers else { return Ok(None) };
         let charges = oracle.ask().await.map_err(unanswered("simulator", oracle.url()))?;
-        let balances = admin.ask().await.map_err(unanswered("admin API", admin.url()))?;
+        let balances = balances(admins).await.map_err(|(url, problem)| unanswered("admin API", url)(problem))?;
         Ok(Some(Reading { charges, balances }))
     }
 
@@ -105,13 +106,13 @@ impl Watch {
         before: Option<&Reading>,
         progress: &mut impl FnMut(Progress),
     ) -> Result<Option<Reading>, String> {
-        let Some((oracle, admin)) = &self.askers else { return Ok(None) };
+        let Some((oracle, admins)) = &self.askers else { return Ok(None) };
         let start = Instant::now();
         let mut last: Option<Reading> = None;
         let told = before.and_then(|reading| reading.balances.lease_ms).map(Duration::from_millis);
         let mut limit = told.unwrap_or(self.lease).saturating_add(GRACE);
         loop {
-            let reading = read(oracle, admin).await;
+            let reading = read(oracle, admins).await;
             if let Some(lease) = reading.as_ref().ok().and_then(|reading| reading.balances.lease_ms) {
                 limit = Duration::from_millis(lease).saturating_add(GRACE);
             }
@@ -132,8 +133,20 @@ fn unanswered(whom: &'static str, url: String) -> impl FnOnce(String) -> LoadErr
     move |problem| LoadError::Unanswered { whom, url, problem }
 }
 
-async fn read(oracle: &Asker, admin: &Asker) -> Result<Reading, String> {
-    let balances = admin.ask().await.map_err(|problem| format!("admin API at {}: {problem}", admin.url()))?;
+/// The balances by the first admin API that answers; else the last one's address and what came from it.
+async fn balances(admins: &[Asker]) -> Result<Balances, (String, String)> {
+    let mut failed = (String::new(), "none is named".to_owned());
+    for admin in admins {
+        match admin.ask().await {
+            Ok(balances) => return Ok(balances),
+            Err(problem) => failed = (admin.url(), problem),
+        }
+    }
+    Err(failed)
+}
+
+async fn read(oracle: &Asker, admins: &[Asker]) -> Result<Reading, String> {
+    let balances = balances(admins).await.map_err(|(url, problem)| format!("admin API at {url}: {problem}"))?;
     let charges = oracle.ask().await.map_err(|problem| format!("simulator at {}: {problem}", oracle.url()))?;
     Ok(Reading { charges, balances })
 }

@@ -37,6 +37,11 @@ impl Admission {
         self.finish(resolution)
     }
 
+    /// Leaves the hold open: something that was remembered resolves it. Gives whose it is.
+    pub(super) fn leave_open(mut self) -> Option<(AccountId, Origin)> {
+        self.open.take().map(|open| (open.account, open.origin))
+    }
+
     fn finish(&mut self, resolution: Resolution) -> Settled {
         let Some(open) = self.open.take() else { return Settled::Now };
         open.queue.settle(open.permit, open.account, self.hold, resolution, open.origin)
@@ -139,6 +144,11 @@ pub(super) struct Patience {
 impl Gate {
     pub(super) fn new(store: Arc<dyn Store>, queue: Arc<SettlementQueue>) -> Self {
         Self { store, lines: queue.lines(), queue }
+    }
+
+    /// The way to settle what is resolved outside of its call.
+    pub(super) fn queue(&self) -> &Arc<SettlementQueue> {
+        &self.queue
     }
 
     /// Reserves for the call. The settlement's place in the queue is taken first, so that nothing admitted can fail to settle.

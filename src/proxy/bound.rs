@@ -1,16 +1,20 @@
 //! From what a request asks to what it can cost at most, and from what is held to what is sent (LEDGER 7).
 
-use crate::catalogue::{Bounds, Thinking};
+use crate::catalogue::{Bounds, Model, ModelType, Thinking};
 use crate::dialect::{Clamp, Facts};
-use crate::ledger::{Admitted, Amount, Ask};
+use crate::ledger::{Admitted, Amount, Ask, Unit};
 
 use super::settings::{ClampPolicy, QuotaSettings};
 
 /// The bounds of one call: the whole ask, and the parts of it for one choice.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct CallBound {
     /// What the ledger is asked for.
     pub(super) ask: Ask,
+    /// Whether the call cannot cost more.
+    pub(super) sound: bool,
+    /// Whether there is an output to bound.
+    writes: bool,
     choices: Amount,
     answer: Part,
     thinking: Part,
@@ -32,19 +36,60 @@ struct Part {
 }
 
 /// The bounds of a call. Without a model's bounds nothing is sound: the ask then carries the input alone.
-pub(super) fn bound(facts: &Facts, bounds: Option<&Bounds>, quota: &QuotaSettings) -> CallBound {
+pub(super) fn bound(facts: &Facts, model: &Model, quota: &QuotaSettings) -> CallBound {
+    match model.unit {
+        Unit::Tokens => tokens(facts, model.bounds.as_ref(), quota),
+        unit @ (Unit::Images | Unit::Seconds | Unit::Characters | Unit::Voices) => units(facts, unit, model),
+    }
+}
+
+/// A call that is counted in another unit: what the request itself says it can cost, else the most that the model can.
+fn units(facts: &Facts, unit: Unit, model: &Model) -> CallBound {
+    let asked = &facts.units;
+    let most = model.max_units;
+    let units = match unit {
+        Unit::Images if asked.interleaved => most.map(|most| most.max(product(asked.images, asked.max_images))),
+        Unit::Images => asked.images.map(|images| product(Some(images), asked.max_images)).or(most),
+        // Seconds that are made are what was asked for, where the model heeds that; seconds that are read nobody knows before.
+        Unit::Seconds if model.kind == ModelType::Video => {
+            let heeded = asked.seconds.filter(|_| model.heeds_duration && !asked.video).or(most);
+            heeded.map(|seconds| seconds.saturating_mul(asked.images.unwrap_or(1)))
+        }
+        Unit::Seconds => most.map(|most| most.saturating_mul(asked.recordings.max(1))),
+        // Where nothing that is spoken was found, it may stand where nobody looks for it.
+        Unit::Characters if facts.input.unbounded.is_some() || asked.characters == 0 => {
+            most.map(|most| most.max(asked.characters))
+        }
+        Unit::Characters => Some(if asked.ssml { asked.spoken } else { asked.characters }),
+        Unit::Voices => Some(asked.made),
+        Unit::Tokens => None,
+    };
+    let input = units.unwrap_or_default();
+    let ask = Ask { input, ceiling_input: most.unwrap_or(input).max(input), ..Ask::default() };
+    CallBound { ask, sound: units.is_some(), ..CallBound::default() }
+}
+
+/// `n` answers of so many images each; one where the request is silent.
+fn product(images: Option<Amount>, each: Option<Amount>) -> Amount {
+    images.unwrap_or(1).saturating_mul(each.unwrap_or(1))
+}
+
+fn tokens(facts: &Facts, bounds: Option<&Bounds>, quota: &QuotaSettings) -> CallBound {
     let choices = Amount::from(facts.choices);
     let Some(bounds) = bounds else {
         let input = facts.input.text.saturating_add(facts.input.json);
-        let ask = Ask { input, ..Ask::default() };
-        return CallBound { ask, choices, answer: Part::default(), thinking: Part::default(), disable_thinking: false };
+        return CallBound { ask: Ask { input, ..Ask::default() }, choices, ..CallBound::default() };
     };
-    let answer = answer(facts, bounds, quota);
-    let (thinking, disable_thinking) = thinking(facts, bounds, quota);
+    let (answer, (thinking, disable_thinking)) = if facts.api.writes() {
+        (answer(facts, bounds, quota), thinking(facts, bounds, quota))
+    } else {
+        Default::default()
+    };
     let parts = [answer, thinking];
     let sum = |of: fn(&Part) -> Amount| parts.iter().map(of).sum::<Amount>().saturating_mul(choices);
     let most = sum(|part| part.most);
     let named = sum(|part| if part.named { part.most } else { 0 });
+    let ceiling = if facts.api.writes() { bounds.max_output.saturating_add(bounds.max_thinking) } else { 0 };
     let ask = Ask {
         input: input(facts, bounds),
         named,
@@ -53,9 +98,9 @@ pub(super) fn bound(facts: &Facts, bounds: Option<&Bounds>, quota: &QuotaSetting
         share_of: if quota.clamp == ClampPolicy::Never { 0 } else { quota.hold_share },
         share_floor: quota.hold_share_floor,
         ceiling_input: bounds.window.max(bounds.max_input),
-        ceiling_output: choices.saturating_mul(bounds.max_output.saturating_add(bounds.max_thinking)),
+        ceiling_output: choices.saturating_mul(ceiling),
     };
-    CallBound { ask, choices, answer, thinking, disable_thinking }
+    CallBound { ask, sound: true, writes: facts.api.writes(), choices, answer, thinking, disable_thinking }
 }
 
 fn input(facts: &Facts, bounds: &Bounds) -> Amount {
@@ -93,9 +138,11 @@ fn thinking(facts: &Facts, bounds: &Bounds, quota: &QuotaSettings) -> (Part, boo
     if !on {
         return (Part::default(), disable);
     }
+    // A bound that is neither there nor may be added cannot be made explicit.
+    let explicit = bounds.thinking_budget && (facts.thinking.adds_budget || facts.thinking.budget.is_some());
     let budget = facts.thinking.budget.filter(|_| bounds.thinking_budget);
     let most = budget.unwrap_or(bounds.max_thinking).min(bounds.max_thinking);
-    (part(most, budget.is_some(), bounds.thinking_budget, quota), false)
+    (part(most, budget.is_some(), explicit, quota), false)
 }
 
 fn part(most: Amount, named: bool, explicit: bool, quota: &QuotaSettings) -> Part {
@@ -114,7 +161,7 @@ impl CallBound {
     /// What is sent upstream so that the call stays within what is held. `bounded` = free quota only: then the bounds are always
     /// explicit, so that soundness rests on no undocumented default.
     pub(super) fn clamp(&self, admitted: &Admitted, bounded: bool, include_usage: bool) -> Clamp {
-        if !bounded {
+        if !bounded || !self.writes {
             return Clamp { answer: None, thinking_budget: None, disable_thinking: false, include_usage };
         }
         let (answer, thinking) = self.split(admitted.output / self.choices.max(1));

@@ -9,9 +9,11 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Error, ResponseFuture};
+use tokio::sync::oneshot;
 
-use crate::dialect::{Encoding, Finding, Metering, Observer, Reading, Seen, UpstreamSignal};
-use crate::ledger::{AccountId, Closure, HoldId, Operation, PoolId, Resolution, Usage};
+use crate::dialect::{Api, Encoding, Finding, Kind, Observer, Reading, Seen, UpstreamSignal, Watch};
+use crate::ledger::{AccountId, Closure, HoldId, Operation, Origin, PoolId, Resolution, Usage};
+use crate::store::{Resource, TaskHold};
 
 use super::admission::Admission;
 use super::drain::DrainCaps;
@@ -19,6 +21,7 @@ use super::handler::ProxyParts;
 use super::record::Record;
 use super::settings::Shared;
 use super::settlement::Settled;
+use super::tasks;
 use super::upstream::{Upstream, UpstreamFailure};
 
 /// An admitted call: the duty to resolve its hold, with everything that this needs. Dropped, it is presumed at its hold.
@@ -26,7 +29,7 @@ pub(super) struct Call {
     pub(super) parts: Arc<ProxyParts>,
     pub(super) shared: Arc<Shared>,
     pub(super) upstream: Arc<Upstream>,
-    pub(super) metering: Metering,
+    pub(super) watch: Watch,
     pub(super) strip_usage: bool,
     pub(super) admission: Option<Admission>,
     pub(super) record: Record,
@@ -44,7 +47,7 @@ impl Call {
         let encoding = Encoding::of(text(CONTENT_ENCODING));
         self.record.status = status.as_u16();
         let strip = self.strip_usage && status.is_success();
-        Meter { observer: Observer::new(self.metering, text(CONTENT_TYPE), encoding, strip), status, call: self }
+        Meter { observer: Observer::new(self.watch, text(CONTENT_TYPE), encoding, strip), status, call: self }
     }
 
     /// The call did not come to a reply.
@@ -88,6 +91,44 @@ impl Call {
         self.parts.metrics.presumed.inc();
         self.record.metrics.usage_missing.inc();
         self.resolve(Resolution::Presume(seen))
+    }
+
+    /// The call goes on as a task: its hold stays open for whoever sees the task's end. A task that cannot be remembered is presumed.
+    fn leave_to_task(&mut self, id: String) -> Settled {
+        let Some(admission) = self.admission.take() else { return Settled::Now };
+        let hold = admission.hold;
+        let Some((account, origin)) = admission.leave_open() else { return Settled::Now };
+        self.record.task = true;
+        let made = self.made(Kind::Task, id, &account, Some((hold, origin.clone())));
+        let (parts, unit) = (Arc::clone(&self.parts), made.task.as_ref().map(|task| task.unit));
+        let kept = tasks::remember(&self.parts, made, move || {
+            let Ok(permit) = parts.queue().permit() else { return };
+            tracing::warn!(hold = %hold, unit = ?unit, "a task's hold is presumed");
+            drop(parts.queue().settle(permit, account, hold, Resolution::Presume(None), origin));
+        });
+        Settled::Later(kept)
+    }
+
+    fn made(&self, kind: Kind, id: String, account: &AccountId, hold: Option<(HoldId, Origin)>) -> Resource {
+        let unit = self.watch.unit;
+        let task = hold.map(|(hold, origin)| TaskHold { open: true, hold, origin, unit });
+        Resource { kind, id, account: account.clone(), created: self.parts.clock.now(), task }
+    }
+
+    /// What the call made belongs to its account; the end mark waits until that is kept as well.
+    fn remember(&self, finding: &Finding, settled: Settled) -> Settled {
+        let kind = if self.watch.api == Api::Voice { Kind::Voice } else { Kind::Response };
+        let (Some(id), Some(account)) = (&finding.made, &self.record.account) else { return settled };
+        let kept = tasks::remember(&self.parts, self.made(kind, id.clone(), account, None), || {});
+        let Settled::Later(resolved) = settled else { return Settled::Later(kept) };
+        let (done, both) = oneshot::channel();
+        self.parts.drainer.tasks().spawn(async move {
+            // Whatever became of the one, the other is waited for.
+            let _ = kept.await;
+            let _ = resolved.await;
+            let _ = done.send(());
+        });
+        Settled::Later(both)
     }
 
     fn resolve(&mut self, resolution: Resolution) -> Settled {
@@ -196,11 +237,15 @@ impl Meter {
         let finding = self.observer.finding();
         self.signal(&finding);
         self.call.record.finding(&finding);
+        if let Some(task) = finding.task.clone().filter(|_| self.status.is_success()) {
+            self.call.upstream.breaker.readable();
+            return self.call.leave_to_task(task);
+        }
         if finding.only_error && finding.complete {
             self.call.upstream.breaker.readable();
             return self.call.resolve(Resolution::Release);
         }
-        match finding.reading {
+        let settled = match finding.reading {
             // A figure in a reply that is an error all the same is not trusted to be the whole of it.
             Reading::Exact(usage) if self.status.is_success() => {
                 self.call.upstream.breaker.readable();
@@ -208,7 +253,8 @@ impl Meter {
             }
             Reading::Exact(usage) | Reading::AtLeast(usage) => self.call.presume(Some(usage)),
             Reading::None => self.call.presume(None),
-        }
+        };
+        self.call.remember(&finding, settled)
     }
 
     /// What the upstream's refusal means for the calls after this one (C10).

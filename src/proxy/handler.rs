@@ -10,14 +10,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Body;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Model;
 use crate::clock::Clock;
-use crate::dialect::{Dialect, DialectError, Facts, Metering, Route, RouteMatch, route, socket};
-use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules, Unit};
-use crate::store::{Caller, Pepper, Store, StoreErrorKind};
+use crate::dialect::{Api, DialectError, ErrorShape, Facts, Kind, Metering, Route, RouteMatch, Watch, route, socket};
+use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules};
+use crate::store::{Caller, Pepper, Resource, Store, StoreErrorKind};
 use crate::telemetry::Metrics;
 
 use super::admission::{Admission, Gate, Patience};
@@ -27,6 +27,7 @@ use super::bound::{self, CallBound};
 use super::breaker::Paused;
 use super::crowd::Crowd;
 use super::drain::Drainer;
+use super::forward::{self, Beside, Then};
 use super::metered_body::ReplyBody;
 use super::record::Record;
 use super::rejection::{Rejection, UpstreamTrouble};
@@ -35,7 +36,7 @@ use super::settings::Shared;
 use super::settlement::SettlementQueue;
 use super::upstream::Upstream;
 use super::websocket::Opening;
-use super::{forward, headers, strict, websocket};
+use super::{headers, not_covered, strict, tasks, websocket};
 
 /// What every request needs and a reload does not replace.
 pub(super) struct ProxyParts {
@@ -53,17 +54,26 @@ pub(super) struct ProxyParts {
     pepper: Arc<Pepper>,
 }
 
+impl ProxyParts {
+    /// The way to settle what is resolved outside of its call.
+    pub(super) fn queue(&self) -> &Arc<SettlementQueue> {
+        self.gate.queue()
+    }
+}
+
 /// The request path.
 #[derive(Clone)]
 pub struct Proxy {
-    parts: Arc<ProxyParts>,
+    pub(super) parts: Arc<ProxyParts>,
     shared: Arc<ArcSwap<Shared>>,
+    /// With the last clone tasks are no longer watched.
+    _watching: Arc<DropGuard>,
 }
 
 /// A request that may go upstream.
 enum Prepared {
     /// It costs nothing.
-    Free(Box<Parts>, Route),
+    Beside(Box<Beside>),
     /// It is admitted.
     Metered(Box<Ready>),
     /// It begins a WebSocket.
@@ -72,7 +82,7 @@ enum Prepared {
 
 impl Proxy {
     /// Puts the request path together. `settlements` is how many calls can be between admission and settlement at once.
-    /// The future is the settlement worker: it ends when the last clone is gone and everything is settled.
+    /// The future is the settlement worker and the watch over tasks: it ends when the last clone is gone and everything is settled.
     pub fn new(
         shared: Arc<ArcSwap<Shared>>,
         store: Arc<dyn Store>,
@@ -86,10 +96,14 @@ impl Proxy {
         let drains = shared.load().settings.quota.drain_streams;
         let drainer = Drainer::new(drains, Arc::clone(&metrics));
         let sockets = Arc::new(Semaphore::new(shared.load().settings.sockets.connections));
-        let stop = CancellationToken::new();
-        let crowd = Arc::default();
-        let parts = ProxyParts { store, clock, metrics, drainer, crowd, gate, sockets, stop, pepper };
-        (Self { parts: Arc::new(parts), shared }, worker)
+        let (stop, crowd) = (CancellationToken::new(), Arc::default());
+        let parts = Arc::new(ProxyParts { store, clock, metrics, drainer, crowd, gate, sockets, stop, pepper });
+        let watching = CancellationToken::new();
+        let watch = tasks::watch(Arc::downgrade(&parts), Arc::clone(&shared), watching.clone());
+        let both = async move {
+            tokio::join!(worker, watch);
+        };
+        (Self { parts, shared, _watching: Arc::new(watching.drop_guard()) }, both)
     }
 
     /// Work that outlives its request: to be waited for at shutdown.
@@ -111,25 +125,33 @@ impl Proxy {
         let shared = self.shared.load_full();
         let id = HoldId(uuid::Uuid::now_v7().as_u128());
         let mut record = Record::new(id, &self.parts.metrics, shared.settings.log_requests);
+        // An error of ours has the shape of the path's family, also where the path does not exist.
+        let shape = ErrorShape::of(request.uri().path(), request.headers());
         match self.prepare(request, &shared, &mut record).await {
-            Ok(Prepared::Free(head, route)) => match forward::free(&shared, &route, &head, &mut record).await {
+            Ok(Prepared::Beside(beside)) => match forward::send(&self.parts, *beside, &mut record).await {
                 Ok(response) => response,
-                Err(rejection) => self.reject(&rejection, id, Some(record)),
+                Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
             },
             Ok(Prepared::Metered(ready)) => match send::send(&self.parts, shared, *ready, record).await {
                 Ok(response) => response,
-                Err((rejection, record)) => self.reject(&rejection, id, record),
+                Err((rejection, record)) => self.reject(&rejection, shape, id, record),
             },
             Ok(Prepared::Socket(opening)) => match websocket::open(&self.parts, &self.shared, *opening, record).await {
                 Ok(response) => response,
-                Err((rejection, record)) => self.reject(&rejection, id, record),
+                Err((rejection, record)) => self.reject(&rejection, shape, id, record),
             },
-            Err(rejection) => self.reject(&rejection, id, Some(record)),
+            Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
         }
     }
 
-    fn reject(&self, rejection: &Rejection, id: HoldId, record: Option<Record>) -> Response<ReplyBody> {
-        let mut response = rejection.response(Dialect::OpenAi, &headers::request_id(id));
+    fn reject(
+        &self,
+        rejection: &Rejection,
+        shape: ErrorShape,
+        id: HoldId,
+        record: Option<Record>,
+    ) -> Response<ReplyBody> {
+        let mut response = rejection.response(shape, &headers::request_id(id));
         headers::add_request_id(response.headers_mut(), id);
         self.parts.metrics.rejection(rejection.code());
         if let Some(mut record) = record {
@@ -179,19 +201,48 @@ impl Proxy {
             Err(Rejection::Store(error))
                 if error.kind == StoreErrorKind::NotInitialised && route.metering == Metering::Free =>
             {
-                return Ok(Prepared::Free(Box::new(head), route));
+                return Ok(beside(head, route, Bytes::new(), &shared.upstreams.default, Then::Pass));
             }
             caller => caller?,
         };
+        if let Metering::Call(_) = route.metering {
+            let place = self.parts.crowd.enter(&caller.key.id, shared.settings.key_in_flight);
+            record.place = Some(place.ok_or(Rejection::TooManyOfKey)?);
+        }
+        let mut read = async |head: &Parts, body| {
+            let body = body::read(&head.headers, body, &shared.settings).await?;
+            record.body_left = false;
+            Ok::<_, Rejection>(body)
+        };
         match route.metering {
-            Metering::Free => Ok(Prepared::Free(Box::new(head), route)),
-            Metering::Chat => {
-                let settings = &shared.settings;
-                let place = self.parts.crowd.enter(&caller.key.id, settings.key_in_flight);
-                record.place = Some(place.ok_or(Rejection::TooManyOfKey)?);
-                let body = body::read(&head.headers, body, settings).await?;
-                record.body_left = false;
-                self.metered(shared, route, caller, head.headers, body, record).await
+            Metering::Free => Ok(beside(head, route, Bytes::new(), &shared.upstreams.default, Then::Pass)),
+            Metering::Call(api) => {
+                let body = read(&head, body).await?;
+                self.metered(shared, (route, api), caller, head.headers, body, record).await
+            }
+            Metering::Creates(kind) => {
+                let body = read(&head, body).await?;
+                Ok(beside(head, route, body, &shared.upstreams.default, Then::Remember(kind, caller.account)))
+            }
+            Metering::Owned(kind) => {
+                let thing = forward::owned(&*self.parts.store, &caller.account, kind, &route.id).await?;
+                let body = read(&head, body).await?;
+                Ok(beside(head, route, body, upstream_of(shared, &thing), Then::Pass))
+            }
+            Metering::Task => {
+                let task = forward::owned(&*self.parts.store, &caller.account, Kind::Task, &route.id).await?;
+                Ok(beside(head, route, Bytes::new(), upstream_of(shared, &task), Then::Settle(Box::new(task))))
+            }
+            Metering::NotCovered(kind) => {
+                self.check_not_covered(shared, &caller, kind, record.id).await?;
+                let body = read(&head, body).await?;
+                let made = Then::Remember(kind, caller.account.clone());
+                if kind == Kind::Batch {
+                    let file = not_covered::input_file(&body).ok_or(Rejection::NotOwned)?;
+                    forward::owned(&*self.parts.store, &caller.account, Kind::File, &file).await?;
+                    return Ok(beside(head, route, body, &shared.upstreams.default, made));
+                }
+                Ok(beside(head, route, body, &shared.upstreams.default, Then::Pass))
             }
         }
     }
@@ -207,19 +258,23 @@ impl Proxy {
     async fn metered(
         &self,
         shared: &Arc<Shared>,
-        route: Route,
+        (route, api): (Route, Api),
         caller: Caller,
         client: HeaderMap,
         body: Bytes,
         record: &mut Record,
     ) -> Result<Prepared, Rejection> {
-        let facts = Facts::read(&body).map_err(Rejection::InvalidRequest)?;
-        // What is counted in another unit than tokens cannot be metered by a chat's usage.
-        let model = shared.catalogue.model(&facts.model).filter(|model| model.unit == Unit::Tokens);
+        let mut facts = Facts::read(api, &body).map_err(Rejection::InvalidRequest)?;
+        facts.heed(&client);
+        // A model whose unit no reply to such a call counts cannot be metered by it.
+        let model = shared.catalogue.model(&facts.model).filter(|model| api.counts(model.unit));
         let model = model.ok_or_else(|| Rejection::ModelNotFound(shown(&facts.model)))?;
         record.model = Some(model.code.clone());
         record.stream = facts.stream;
         record.metrics = Arc::clone(self.parts.metrics.model(&facts.model));
+        for thing in &facts.references {
+            forward::owned(&*self.parts.store, &caller.account, thing.kind, &thing.id).await?;
+        }
         let call_bound = bounds_of(&facts, model, shared)?;
         let upstream = Arc::clone(shared.upstreams.of(&model.code));
         self.check_upstream(&upstream, shared.settings.quota.breaker_pause)?;
@@ -231,15 +286,17 @@ impl Proxy {
         record.metrics.admitted.inc();
         record.held = admission.admitted.input.saturating_add(admission.admitted.output);
         let bounded = admission.admitted.mode == BillingMode::FreeQuotaOnly && overrun == Overrun::Never;
-        let strip_usage = facts.stream && !facts.usage_asked;
+        let strip_usage = facts.adds_usage();
         let clamp = call_bound.clamp(&admission.admitted, bounded, strip_usage);
         let lowered = call_bound.lowered(&facts, &clamp);
         let body = facts.splice(&body, &clamp);
         let told = headers::told(&admission, model, &clamp, lowered);
         Ok(Prepared::Metered(Box::new(Ready {
+            watch: Watch { api, unit: model.unit },
             route,
             client,
             stream: facts.stream,
+            task: facts.task,
             strip_usage,
             body,
             told,
@@ -267,21 +324,25 @@ impl Proxy {
         let quota = &shared.settings.quota;
         let site = shared.sites.get(&*caller.site);
         let overrun = quota.overrun.or(site.map(|site| site.overrun)).unwrap_or_default();
-        let max_call = if facts.stream { quota.max_call_stream } else { quota.max_call_plain };
+        let (lease, max_call) = match (facts.task, facts.stream) {
+            (true, _) => (tasks::LIFE, tasks::LIFE),
+            (false, true) => (quota.lease, quota.max_call_stream),
+            (false, false) => (quota.lease, quota.max_call_plain),
+        };
         let reserve = Reserve {
             hold,
             key: caller.key.id.clone(),
             model: model.code.clone(),
             pool: model.pool.clone(),
             ask: call_bound.ask,
-            lease_ms: ms(quota.lease),
+            lease_ms: ms(lease),
             max_call_ms: ms(max_call),
             caller_now: self.parts.clock.now(),
             rules: ReserveRules {
                 overrun,
                 switch_default_on: site.is_none_or(|site| site.switch_default_on),
                 priced: !model.prices.is_empty(),
-                bounded: model.bounds.is_some(),
+                bounded: call_bound.sound,
                 covered: facts.surcharges.is_empty(),
             },
         };
@@ -295,6 +356,18 @@ impl Proxy {
     }
 }
 
+fn beside(head: Parts, route: Route, body: Bytes, upstream: &Arc<Upstream>, then: Then) -> Prepared {
+    Prepared::Beside(Box::new(Beside { head, route, body, upstream: Arc::clone(upstream), then }))
+}
+
+/// Where a thing is kept: a task at its model's upstream, everything else at the default one.
+fn upstream_of<'s>(shared: &'s Shared, thing: &Resource) -> &'s Arc<Upstream> {
+    match &thing.task {
+        Some(hold) => shared.upstreams.of(&hold.origin.model),
+        None => &shared.upstreams.default,
+    }
+}
+
 fn bounds_of(facts: &Facts, model: &Model, shared: &Shared) -> Result<CallBound, Rejection> {
     if let Some(bounds) = model.bounds.as_ref().filter(|bounds| facts.choices > bounds.max_n) {
         return Err(Rejection::InvalidRequest(DialectError {
@@ -303,10 +376,10 @@ fn bounds_of(facts: &Facts, model: &Model, shared: &Shared) -> Result<CallBound,
             param: Some("n".to_owned()),
         }));
     }
-    Ok(bound::bound(facts, model.bounds.as_ref(), &shared.settings.quota))
+    Ok(bound::bound(facts, model, &shared.settings.quota))
 }
 
-fn ms(time: Duration) -> u64 {
+pub(super) fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -6,7 +6,7 @@ use http::header::{
 };
 
 use crate::catalogue::Model;
-use crate::dialect::{Clamp, Encoding};
+use crate::dialect::{Clamp, Dialect, Encoding};
 use crate::ledger::HoldId;
 
 use super::admission::Admission;
@@ -36,10 +36,31 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// What a client's request may tell the upstream. Everything else stays here, first of all its credential.
 const PASSED_ON: [HeaderName; 3] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT];
 
+/// What it may tell beside that in the DashScope dialect (W 2.3). What asks for a cache, a plugin or a workspace is not among it.
+const OF_DASHSCOPE: [HeaderName; 4] = [
+    HeaderName::from_static("x-dashscope-sse"),
+    HeaderName::from_static("x-dashscope-ossresourceresolve"),
+    HeaderName::from_static("x-dashscope-datainspection"),
+    HeaderName::from_static("x-dashscope-encryptionkey"),
+];
+const ASYNC: HeaderName = HeaderName::from_static("x-dashscope-async");
+/// ... and in the Anthropic one.
+const OF_ANTHROPIC: [HeaderName; 1] = [HeaderName::from_static("anthropic-version")];
+
 /// The headers of the request that goes upstream.
-pub(super) fn to_upstream(client: &HeaderMap, authorization: Option<&HeaderValue>, stream: bool) -> HeaderMap {
+pub(super) fn to_upstream(
+    client: &HeaderMap,
+    authorization: Option<&HeaderValue>,
+    dialect: Dialect,
+    stream: bool,
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
-    for name in &PASSED_ON {
+    let beside: &[HeaderName] = match dialect {
+        Dialect::OpenAi => &[],
+        Dialect::DashScope => &OF_DASHSCOPE,
+        Dialect::Anthropic => &OF_ANTHROPIC,
+    };
+    for name in PASSED_ON.iter().chain(beside) {
         if let Some(value) = client.get(name) {
             headers.insert(name, value.clone());
         }
@@ -50,6 +71,11 @@ pub(super) fn to_upstream(client: &HeaderMap, authorization: Option<&HeaderValue
     let accepted = client.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(Encoding::acceptable(accepted, stream)));
     headers
+}
+
+/// Asks for a task.
+pub(super) fn ask_for_task(headers: &mut HeaderMap) {
+    headers.insert(ASYNC, HeaderValue::from_static("enable"));
 }
 
 /// What a body is.

@@ -13,7 +13,7 @@ use http_body::Body;
 use tokio::sync::Semaphore;
 use tower::Service;
 
-use crate::dialect::Dialect;
+use crate::dialect::ErrorShape;
 use crate::telemetry::Metrics;
 
 use super::handler::Proxy;
@@ -42,8 +42,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let shape = ErrorShape::of(request.uri().path(), request.headers());
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return Either::Left(ready(Ok(local(&Rejection::Overloaded))));
+            return Either::Left(ready(Ok(local(&Rejection::Overloaded, shape))));
         };
         let (proxy, metrics) = (self.proxy.clone(), Arc::clone(&self.metrics));
         Either::Right(Box::pin(async move {
@@ -52,7 +53,7 @@ where
             Ok(answer.unwrap_or_else(|_| {
                 metrics.panics.inc();
                 tracing::error!("a request panicked; its hold, if it had one, is presumed");
-                local(&Rejection::Internal)
+                local(&Rejection::Internal, shape)
             }))
         }))
     }
@@ -81,7 +82,7 @@ where
     Guarded { proxy, metrics: Arc::clone(metrics), places }
 }
 
-fn local(rejection: &Rejection) -> Response<ReplyBody> {
+fn local(rejection: &Rejection, shape: ErrorShape) -> Response<ReplyBody> {
     let id = uuid::Uuid::now_v7();
-    rejection.response(Dialect::OpenAi, &id.to_string())
+    rejection.response(shape, &id.to_string())
 }

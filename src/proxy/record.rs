@@ -30,6 +30,8 @@ pub(super) struct Record {
     pub(super) held: u64,
     pub(super) usage: Option<Usage>,
     pub(super) resolution: Option<Resolution>,
+    /// The call goes on as a task.
+    pub(super) task: bool,
     /// Bytes of the upstream's reply that were seen.
     pub(super) bytes: u64,
     pub(super) metrics: Arc<ModelMetrics>,
@@ -55,6 +57,7 @@ impl Record {
             held: 0,
             usage: None,
             resolution: None,
+            task: false,
             bytes: 0,
             metrics: Arc::clone(all.model("")),
             since: Clock::stopwatch(),
@@ -86,6 +89,7 @@ impl Record {
             Some(Resolution::Settle(_)) => "settled",
             Some(Resolution::Release) => "released",
             Some(Resolution::Presume(_)) => "presumed",
+            None if self.task => "task",
             None if self.held > 0 => "presumed",
             None => "none",
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::dialect::{Dialect, DialectError, ErrorEnvelope, render_error};
+use crate::dialect::{DialectError, ErrorEnvelope, ErrorShape, Kind, render_error};
 use crate::ledger::Refusal;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -39,10 +39,16 @@ pub enum Rejection {
     BodyBroken,
     /// The model is not in the catalogue, or the key may not ask for it.
     ModelNotFound(String),
+    /// No such thing, or one of another account (F-AUT-4).
+    NotOwned,
+    /// The upstream's reply to a call that costs nothing is larger than is kept, or no reply.
+    ReplyUnreadable,
     /// The ledger said no.
     Refused(Refusal),
     /// Free quota only, and these parameters are billed beside the quota.
     NotCovered(Vec<String>),
+    /// Free quota only, and calls of this kind are never covered by it.
+    KindNotCovered(Kind),
     /// The store could not answer.
     Store(StoreError),
     /// Too many calls are waiting to be settled.
@@ -146,11 +152,12 @@ impl Rejection {
 
     /// The response in the dialect's shape. `request_id` is a UUID.
     #[must_use]
-    pub fn response(&self, dialect: Dialect, request_id: &str) -> Response<ReplyBody> {
+    pub fn response(&self, errors: ErrorShape, request_id: &str) -> Response<ReplyBody> {
         let shape = self.shape();
         let body = render_error(
-            dialect,
+            errors,
             &ErrorEnvelope {
+                status: shape.status.as_u16(),
                 code: shape.code,
                 kind: shape.kind,
                 message: &shape.message,
@@ -159,10 +166,10 @@ impl Rejection {
                 request_id,
             },
         );
-        let mut response = Response::new(ReplyBody::whole(body));
+        let mut response = Response::new(ReplyBody::whole(body.bytes));
         *response.status_mut() = shape.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(body.content_type));
         headers.insert(ERROR_SOURCE, HeaderValue::from_static("gratis"));
         match shape.retry {
             Retry::Never => {
@@ -192,11 +199,10 @@ impl Rejection {
                 format!("This path takes {allow} only."),
             ),
             Self::Malformed(why) => Shape::gateway(StatusCode::BAD_REQUEST, "invalid_request_error", *why),
-            Self::UriTooLong(limit) => Shape::gateway(
-                StatusCode::URI_TOO_LONG,
-                "uri_too_long",
-                format!("The path and query are longer than {limit} bytes."),
-            ),
+            Self::UriTooLong(limit) => {
+                let message = format!("The path and query are longer than {limit} bytes.");
+                Shape::gateway(StatusCode::URI_TOO_LONG, "uri_too_long", message)
+            }
             Self::InvalidApiKey => {
                 Shape::gateway(StatusCode::UNAUTHORIZED, "invalid_api_key", "Incorrect API key provided.")
             }
@@ -224,24 +230,23 @@ impl Rejection {
             Self::BodyBroken => {
                 Shape::gateway(StatusCode::BAD_REQUEST, "invalid_request_error", "The request body broke off.")
             }
-            Self::ModelNotFound(model) => Shape {
-                param: None,
-                ..Shape::gateway(
-                    StatusCode::NOT_FOUND,
-                    "model_not_found",
-                    format!("The model `{model}` does not exist or you do not have access to it."),
-                )
-            },
+            Self::ModelNotFound(model) => model_not_found(model),
+            Self::NotOwned => Shape::gateway(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "There is no such thing, or it was not made with this account's keys.",
+            ),
+            Self::ReplyUnreadable => Shape::gateway(
+                StatusCode::BAD_GATEWAY,
+                "gratis_upstream_broken",
+                "The reply of the model endpoint cannot be read.",
+            ),
             Self::Refused(refusal) => refused(*refusal),
             Self::NotCovered(parameters) => not_covered(parameters),
+            Self::KindNotCovered(kind) => kind_not_covered(*kind),
             Self::Store(error) => store(error.kind),
             Self::Overloaded => unavailable("gratis_overloaded", "Too many calls are in progress.", 1),
-            Self::TooManyOfKey => Shape::service(
-                StatusCode::TOO_MANY_REQUESTS,
-                "limit_requests",
-                "Too many calls of this key are in progress.",
-            )
-            .retry(Retry::AfterSeconds(1)),
+            Self::TooManyOfKey => too_many_of_key(),
             Self::ShuttingDown => unavailable("gratis_shutting_down", "This instance is going down.", 1),
             Self::Upstream(trouble) => trouble.shape(),
             Self::Internal => {
@@ -285,12 +290,31 @@ impl UpstreamTrouble {
     }
 }
 
+fn model_not_found(model: &str) -> Shape {
+    Shape::gateway(
+        StatusCode::NOT_FOUND,
+        "model_not_found",
+        format!("The model `{model}` does not exist or you do not have access to it."),
+    )
+}
+
 fn not_covered(parameters: &[String]) -> Shape {
-    let named = parameters.join(", ");
     let message = format!(
-        "The free quota does not cover what is billed for: {named}. Leave it out, or disable the \"use free tier only\" mode."
+        "The free quota does not cover what is billed for: {}. Leave it out, or disable the \"use free tier only\" mode.",
+        parameters.join(", ")
     );
     Shape { param: parameters.first().cloned(), ..Shape::service(StatusCode::FORBIDDEN, FREE_TIER_ONLY, message) }
+}
+
+fn kind_not_covered(kind: Kind) -> Shape {
+    let what = if kind == Kind::Batch { "Batch calls" } else { "Apps" };
+    let message = format!("{what} are not covered by the free quota and free quota only mode is on.");
+    Shape::service(StatusCode::FORBIDDEN, FREE_TIER_ONLY, message)
+}
+
+fn too_many_of_key() -> Shape {
+    let message = "Too many calls of this key are in progress.";
+    Shape::service(StatusCode::TOO_MANY_REQUESTS, "limit_requests", message).retry(Retry::AfterSeconds(1))
 }
 
 fn unavailable(code: &'static str, message: &str, seconds: u32) -> Shape {
@@ -298,12 +322,15 @@ fn unavailable(code: &'static str, message: &str, seconds: u32) -> Shape {
 }
 
 fn store(kind: StoreErrorKind) -> Shape {
+    let lost = unavailable(
+        "gratis_store_unavailable",
+        "The quota counters cannot be read or written, so nothing is let through.",
+        1,
+    );
     match kind {
-        StoreErrorKind::Unavailable | StoreErrorKind::TimedOut | StoreErrorKind::Corrupt => unavailable(
-            "gratis_store_unavailable",
-            "The quota counters cannot be read or written, so nothing is let through.",
-            1,
-        ),
+        StoreErrorKind::Unavailable | StoreErrorKind::TimedOut | StoreErrorKind::Deferred => lost,
+        // Only an operator can go on, so that a client's repeat is of no use.
+        StoreErrorKind::Corrupt => lost.retry(Retry::Never),
         StoreErrorKind::NotInitialised => Shape::gateway(
             StatusCode::SERVICE_UNAVAILABLE,
             "gratis_no_ledger",

@@ -7,7 +7,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Response};
 use hyper::body::Incoming;
 
-use crate::dialect::Route;
+use crate::dialect::{Route, Watch};
 
 use super::admission::Admission;
 use super::exchange::{AwaitingHead, Call};
@@ -21,9 +21,11 @@ use super::upstream::{Upstream, UpstreamFailure};
 
 /// An admitted call, ready to be sent.
 pub(super) struct Ready {
+    pub(super) watch: Watch,
     pub(super) route: Route,
     pub(super) client: HeaderMap,
     pub(super) stream: bool,
+    pub(super) task: bool,
     pub(super) strip_usage: bool,
     pub(super) body: Bytes,
     /// What the client will be told of its admission.
@@ -41,17 +43,19 @@ pub(super) async fn send(
     ready: Ready,
     record: Record,
 ) -> Result<Response<ReplyBody>, Failed> {
-    let Ready { route, client, stream, strip_usage, body, told, admission, upstream } = ready;
-    let mut to_upstream = headers::to_upstream(&client, upstream.authorization(), stream);
+    let Ready { watch, route, client, stream, task, strip_usage, body, told, admission, upstream } = ready;
+    let mut to_upstream = headers::to_upstream(&client, upstream.authorization(), route.dialect, stream);
     headers::json_body(&mut to_upstream);
+    if task {
+        headers::ask_for_task(&mut to_upstream);
+    }
     drop(client);
     let begun = record.elapsed();
     parts.metrics.admission_seconds.observe(begun.as_secs_f64());
-    let metering = route.metering;
     let admission = Some(admission);
     let served_by = Arc::clone(&upstream);
-    let call = Call { parts: Arc::clone(parts), shared, upstream: served_by, metering, strip_usage, admission, record };
-    let Ok(head) = upstream.send(Method::POST, &route.upstream_path, to_upstream, body) else {
+    let call = Call { parts: Arc::clone(parts), shared, upstream: served_by, watch, strip_usage, admission, record };
+    let Ok(head) = upstream.send(Method::POST, route.base, &route.upstream_path, to_upstream, body) else {
         return Err((Rejection::Upstream(UpstreamTrouble::Unreachable), Some(call.not_sent())));
     };
     let mut waiting = AwaitingHead::new(head, call);

@@ -71,6 +71,8 @@ pub struct QuotaSettings {
     pub presumed_breaker: u32,
     /// How long the breaker stays open before one call may try.
     pub breaker_pause: Duration,
+    /// How often tasks are asked about that their clients may not ask about.
+    pub task_poll: Duration,
 }
 
 /// What one WebSocket connection may take.

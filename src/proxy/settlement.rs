@@ -142,7 +142,9 @@ async fn carry_out(store: &Arc<dyn Store>, metrics: &Metrics, lines: &Lines, set
             }
             Err(failure) => failure,
         };
-        match pauses.next().filter(|_| may_recover(&failure)) {
+        // What is on the disk is carried out however long it takes.
+        let longest = PAUSES_MS.last().filter(|_| failure.kind == StoreErrorKind::Deferred);
+        match pauses.next().filter(|_| may_recover(&failure)).or(longest) {
             Some(ms) => tokio::time::sleep(Duration::from_millis(*ms)).await,
             None => {
                 metrics.settle_failed.inc();
@@ -157,7 +159,7 @@ async fn carry_out(store: &Arc<dyn Store>, metrics: &Metrics, lines: &Lines, set
 
 fn may_recover(failure: &StoreError) -> bool {
     match failure.kind {
-        StoreErrorKind::Unavailable | StoreErrorKind::TimedOut => true,
+        StoreErrorKind::Unavailable | StoreErrorKind::TimedOut | StoreErrorKind::Deferred => true,
         StoreErrorKind::Corrupt | StoreErrorKind::NotInitialised | StoreErrorKind::UnknownAccount => false,
     }
 }

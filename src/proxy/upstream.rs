@@ -14,6 +14,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::dialect::Base;
+
 use super::breaker::Breaker;
 use super::settings::UpstreamSettings;
 
@@ -117,13 +119,15 @@ impl Upstream {
     pub(super) fn send(
         &self,
         method: Method,
+        base: Base,
         path: &str,
         mut headers: HeaderMap,
         body: Bytes,
     ) -> Result<ResponseFuture, UpstreamFailure> {
-        let uri = match path {
-            "/chat/completions" => self.chat.clone(),
-            other => format!("{}{other}", self.base).parse().map_err(|_| UpstreamFailure::NotSent)?,
+        let uri = match (base, path) {
+            (Base::OpenAi, "/chat/completions") => self.chat.clone(),
+            (Base::OpenAi, other) => format!("{}{other}", self.base).parse().map_err(|_| UpstreamFailure::NotSent)?,
+            (Base::Root, other) => format!("{}{other}", self.root).parse().map_err(|_| UpstreamFailure::NotSent)?,
         };
         headers.insert(HOST, self.host.clone());
         let mut request = Request::new(Full::new(body));

@@ -1,4 +1,4 @@
-//! One chat call: read, decide, charge, answer.
+//! One call: read, decide, charge, answer.
 
 use std::future::pending;
 use std::io;
@@ -21,7 +21,9 @@ use super::request::Asked;
 use super::route::{self, Answer};
 use super::serve::Fate;
 use super::state::State;
-use super::transport;
+use super::tasks::Task;
+use super::ways::Way;
+use super::{SimUnit, reading, shapes, transport};
 
 /// The decision about one call, taken and charged under one lock.
 enum Decided {
@@ -30,10 +32,16 @@ enum Decided {
     Produces(Box<(Asked, Behaviour, Plan)>),
 }
 
-/// Answers a chat call whose body has arrived in full.
-pub(super) async fn answer(state: &State, fate: &Fate, headers: &HeaderMap, body: &Bytes) -> Result<Answer, io::Error> {
+/// Answers a call whose body has arrived in full.
+pub(super) async fn answer(
+    state: &State,
+    fate: &Fate,
+    way: Way,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Answer, io::Error> {
     let arrived = now();
-    let (decided, model, mut rng) = decide_and_charge(state, headers, body);
+    let (decided, model, events, mut rng) = decide_and_charge(state, way, headers, body);
     // A timer of zero would still wait for the next tick, a millisecond.
     if !state.settings.first_delay.is_zero() {
         tokio::time::sleep(state.settings.first_delay).await;
@@ -41,8 +49,11 @@ pub(super) async fn answer(state: &State, fate: &Fate, headers: &HeaderMap, body
     let head = Head {
         id: format!("chatcmpl-{}", render::uuid(&mut rng)),
         request_id: render::uuid(&mut rng),
+        unit: state.model(&model).map_or(SimUnit::Tokens, |(model, _)| model.unit),
         model,
         created: arrived.as_secs(),
+        way,
+        events,
     };
     match decided {
         Decided::Refused(envelope) => Ok(route::envelope(&envelope, &head, fate)),
@@ -62,8 +73,9 @@ pub(super) async fn answer(state: &State, fate: &Fate, headers: &HeaderMap, body
 }
 
 /// Reads the call, decides about it and writes down what it costs, before anybody can see a byte of the reply.
-fn decide_and_charge(state: &State, headers: &HeaderMap, body: &Bytes) -> (Decided, String, StdRng) {
-    let asked = Asked::read(body);
+fn decide_and_charge(state: &State, way: Way, headers: &HeaderMap, body: &Bytes) -> (Decided, String, bool, StdRng) {
+    let asked = if way == Way::Chat { Asked::read(body) } else { reading::read(way, headers, body) };
+    let events = asked.as_ref().is_ok_and(|asked| asked.stream);
     let model = asked.as_ref().map_or_else(|_| String::new(), |asked| asked.model.clone());
     let mut shared = state.shared();
     shared.calls = shared.calls.saturating_add(1);
@@ -75,7 +87,7 @@ fn decide_and_charge(state: &State, headers: &HeaderMap, body: &Bytes) -> (Decid
     };
     write_down(&mut shared.ledger, &decided, &model);
     drop(shared);
-    (decided, model, rng)
+    (decided, model, events, rng)
 }
 
 pub(super) fn allowed(state: &State, headers: &HeaderMap) -> bool {
@@ -127,6 +139,8 @@ fn write_down(ledger: &mut super::ledger::Ledger, decided: &Decided, model: &str
             Some(tokens) => ledger.charge(model, behaviour.mode.name(), fixed(tokens)),
             None => ledger.refuse(behaviour.mode.name()),
         },
+        // A task is charged when it succeeds.
+        Decided::Produces(call) if call.0.task => (),
         Decided::Produces(call) => {
             let (_, behaviour, plan) = &**call;
             let charge = behaviour.charge.map_or_else(|| plan.charge(), fixed);
@@ -188,6 +202,19 @@ fn produce(
         (0..plan.choices).map(|_| render::pieces(sent, settings.chunk_tokens, rng)).collect()
     };
     let (answers, thoughts) = (texts(plan.answer), texts(plan.thinking));
+    if head.way != Way::Chat {
+        let pieces = answers.first().map(Vec::as_slice).unwrap_or_default();
+        if asked.stream && behaviour.mode != Mode::ErrorHtml {
+            let events = shapes::events(head, plan, pieces, behaviour.mode);
+            return transport::stream(&events, behaviour, settings.chunk_delay, head, fate);
+        }
+        if asked.task {
+            return begin_task(state, fate, plan, behaviour, head);
+        }
+        let whole: Vec<String> = answers.iter().map(|pieces| pieces.concat()).collect();
+        let body = shapes::reply(head, plan, &whole, behaviour.mode);
+        return transport::plain(body, behaviour, accepts_gzip(headers), fate);
+    }
     if asked.stream && behaviour.mode != Mode::ErrorHtml {
         let events = chunks::events(head, plan, (&answers, &thoughts), asked.include_usage, behaviour.mode);
         return transport::stream(&events, behaviour, settings.chunk_delay, head, fate);
@@ -195,6 +222,21 @@ fn produce(
     let join = |texts: Vec<Vec<String>>| -> Vec<String> { texts.into_iter().map(|pieces| pieces.concat()).collect() };
     let body = render::completion(head, plan, &join(answers), &join(thoughts), behaviour.mode);
     transport::plain(body, behaviour, accepts_gzip(headers), fate)
+}
+
+/// The call goes on as a task, which is charged when it succeeds.
+fn begin_task(state: &State, fate: &Fate, plan: &Plan, behaviour: &Behaviour, head: &Head) -> Answer {
+    let task = Task {
+        model: head.model.clone(),
+        units: plan.charge().total(),
+        usage: shapes::usage(head, plan, behaviour.mode).unwrap_or_default(),
+        fails: behaviour.mode == Mode::ErrorMidStream,
+        polls: 0,
+        status: "PENDING",
+    };
+    let id = state.shared().things.begin(task);
+    let body = serde_json::json!({"output": {"task_status": "PENDING", "task_id": id}, "request_id": head.request_id});
+    route::json_answer(http::StatusCode::OK, &body, fate)
 }
 
 fn accepts_gzip(headers: &HeaderMap) -> bool {

@@ -7,6 +7,8 @@ use super::errors::Envelope;
 use super::modes::Mode;
 use super::plan::Plan;
 use super::render::{Head, tool_id, usage};
+use super::shapes;
+use super::ways::Way;
 
 /// Bytes of the padding in the event of `big-line`.
 pub(super) const BIG: usize = 10 * 1024 * 1024;
@@ -22,6 +24,10 @@ pub(super) enum Event {
     Error(Bytes),
     /// `[DONE]`.
     Done,
+    /// A piece that is framed already.
+    Framed(Bytes),
+    /// One of the last events, framed already: nothing of it comes where a stream is cut.
+    Last(Bytes),
 }
 
 fn chunk(head: &Head, choices: &Value, usage: &Value) -> Value {
@@ -112,6 +118,9 @@ fn odd_event(head: &Head, mode: Mode, events: &mut Vec<Event>) {
 
 /// An error event (`WIRE 1.2`).
 pub(super) fn error(envelope: &Envelope, head: &Head) -> Event {
+    if !matches!(head.way, Way::Chat | Way::Completions) {
+        return Event::Framed(shapes::error_event(envelope, head));
+    }
     Event::Error(envelope.body(&(head.id.clone(), head.request_id.clone())).to_string().into())
 }
 
@@ -122,8 +131,13 @@ pub(super) fn frame(event: &Event, mode: Mode) -> Bytes {
         Mode::NoSpace => (b"data:", b"\n\n"),
         _ => (b"data: ", b"\n\n"),
     };
+    if let Event::Framed(bytes) | Event::Last(bytes) = event {
+        return bytes.clone();
+    }
     let payload: &[u8] = match event {
-        Event::Chunk(bytes) | Event::Usage(bytes) | Event::Error(bytes) => bytes,
+        Event::Chunk(bytes) | Event::Usage(bytes) | Event::Error(bytes) | Event::Framed(bytes) | Event::Last(bytes) => {
+            bytes
+        }
         Event::Done => b"[DONE]",
     };
     let comment: &[u8] = if mode == Mode::Comments { b": keep-alive\n\n" } else { b"" };

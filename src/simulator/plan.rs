@@ -8,7 +8,7 @@ use super::errors::Envelope;
 use super::ledger::Charge;
 use super::modes::Mode;
 use super::request::Asked;
-use super::{Settings, SimModel};
+use super::{Settings, SimModel, SimUnit};
 
 /// The thinking of a recorded call with `max_tokens: 16` (`WIRE 0.10`).
 const RECORDED_THINKING: u64 = 1_181;
@@ -55,6 +55,12 @@ impl Plan {
         behaviour: &Behaviour,
         rng: &mut impl rand::Rng,
     ) -> Result<Self, Envelope> {
+        if model.unit == SimUnit::Characters && asked.units.is_none() {
+            return Err(Envelope::parameter("text should not be empty"));
+        }
+        if model.unit != SimUnit::Tokens {
+            return Ok(Self::units(settings, model, asked, rng));
+        }
         if strict {
             check_ranges(model, asked)?;
         }
@@ -63,11 +69,30 @@ impl Plan {
             return Err(Envelope::parameter(&format!("Range of input length should be [1, {}]", model.window)));
         }
         let prompt = if settings.worst { asked.material.worst(model) } else { honest };
+        if !asked.way.writes() {
+            return Ok(Self::read_only(prompt));
+        }
         let (answer, finish) = answer(settings, model, asked, behaviour, rng);
         let thinking = thinking(settings, model, asked, behaviour, rng);
         let tool = asked.tool.as_ref().map(|(name, schema)| (name.clone(), arguments(schema)));
         let finish = if tool.is_some() && finish == Finish::Stop { Finish::ToolCalls } else { finish };
         Ok(Self { prompt, choices: asked.choices, answer, thinking, finish, tool })
+    }
+
+    /// A call that is counted in another unit: what the request names, else up to the most.
+    fn units(settings: &Settings, model: &SimModel, asked: &Asked, rng: &mut impl rand::Rng) -> Self {
+        let most = model.max_units.max(1);
+        let units = match asked.units {
+            Some(units) => units,
+            None if settings.worst => most,
+            None => rng.random_range(1..=most),
+        };
+        Self::read_only(units)
+    }
+
+    /// A call that writes nothing.
+    const fn read_only(prompt: u64) -> Self {
+        Self { prompt, choices: 1, answer: 0, thinking: 0, finish: Finish::Stop, tool: None }
     }
 
     /// What it costs.

@@ -46,6 +46,11 @@ impl Material {
         material
     }
 
+    /// Leaves the template's messages out: the text is read as it is.
+    pub(super) const fn plain(&mut self) {
+        self.messages = 0;
+    }
+
     fn content(&mut self, content: Option<&Value>) {
         match content {
             Some(Value::String(text)) => self.text(text),
@@ -57,7 +62,13 @@ impl Material {
     fn part(&mut self, part: &Value) {
         match part.get("text") {
             Some(Value::String(text)) => self.text(text),
-            _ => self.media += 1,
+            _ => match part.get("type").and_then(Value::as_str) {
+                Some("tool_use") => self.json_bytes += part.to_string().len() as u64,
+                Some("tool_result") => self.content(part.get("content")),
+                // A text that is not there.
+                Some(kind) if kind.ends_with("text") => (),
+                _ => self.media += 1,
+            },
         }
     }
 

@@ -3,8 +3,10 @@
 use rand::RngExt as _;
 use serde_json::{Map, Value, json};
 
+use super::SimUnit;
 use super::modes::Mode;
 use super::plan::Plan;
+use super::ways::Way;
 
 /// What every part of one reply repeats.
 #[derive(Clone, Debug)]
@@ -15,6 +17,12 @@ pub(super) struct Head {
     pub(super) model: String,
     /// Seconds since 1970.
     pub(super) created: u64,
+    /// The shape of the call.
+    pub(super) way: Way,
+    /// What the model is counted in.
+    pub(super) unit: SimUnit,
+    /// Whether errors are events.
+    pub(super) events: bool,
 }
 
 /// One token each; the space in front belongs to the token as in byte-level vocabularies.

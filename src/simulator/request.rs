@@ -7,10 +7,12 @@ use serde_json::value::RawValue;
 use super::behaviour::Directives;
 use super::errors::Envelope;
 use super::prompt::Material;
+use super::ways::Way;
 
 /// What a chat request asks for.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
+    pub(super) way: Way,
     pub(super) model: String,
     pub(super) stream: bool,
     pub(super) include_usage: bool,
@@ -23,6 +25,10 @@ pub(super) struct Asked {
     pub(super) tool: Option<(String, Value)>,
     pub(super) material: Material,
     pub(super) directives: Directives,
+    /// Units other than tokens that the request itself names.
+    pub(super) units: Option<u64>,
+    /// It is to go on as a task.
+    pub(super) task: bool,
 }
 
 /// The lengths of these, as they were written, go into the prompt.
@@ -59,6 +65,9 @@ impl Asked {
         let directives = Directives::read(&last);
         let tool = tool(&root, &last, &directives);
         Ok(Self {
+            way: Way::Chat,
+            units: None,
+            task: false,
             model: model.to_owned(),
             stream: flag(&root, "stream")?.unwrap_or(false),
             include_usage: root.pointer("/stream_options/include_usage").and_then(Value::as_bool).unwrap_or(false),
@@ -84,7 +93,7 @@ fn has_tools(root: &Value) -> bool {
     root.get("tools").and_then(Value::as_array).is_some_and(|tools| !tools.is_empty())
 }
 
-fn flag(root: &Value, name: &str) -> Result<Option<bool>, Envelope> {
+pub(super) fn flag(root: &Value, name: &str) -> Result<Option<bool>, Envelope> {
     match root.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Bool(flag)) => Ok(Some(*flag)),
@@ -92,7 +101,7 @@ fn flag(root: &Value, name: &str) -> Result<Option<bool>, Envelope> {
     }
 }
 
-fn count(root: &Value, name: &str, least: u64, most: u64) -> Result<Option<u64>, Envelope> {
+pub(super) fn count(root: &Value, name: &str, least: u64, most: u64) -> Result<Option<u64>, Envelope> {
     match root.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_u64().filter(|count| (least..=most).contains(count)) {

@@ -17,7 +17,8 @@ use super::recorder::Seen;
 use super::render::{self, Head};
 use super::serve::Fate;
 use super::state::State;
-use super::{chat, control};
+use super::ways::{Family, Way};
+use super::{SimUnit, chat, control, shapes};
 
 /// A reply whose body is a script.
 pub(super) type Answer = Response<Script>;
@@ -50,8 +51,8 @@ pub(super) async fn answer(state: &State, fate: &Fate, request: Request<Incoming
         headers: parts.headers.clone(),
         body: body.clone(),
     });
-    if parts.method == Method::POST && path.ends_with("/chat/completions") {
-        return chat::answer(state, fate, &parts.headers, &body).await;
+    if let Some(way) = Way::of(&parts.method, path) {
+        return chat::answer(state, fate, way, &parts.headers, &body).await;
     }
     if let Some(echo) = echo(state) {
         return chat::echo(&echo, None, fate);
@@ -60,6 +61,9 @@ pub(super) async fn answer(state: &State, fate: &Fate, request: Request<Incoming
         return Ok(models(state, path, fate));
     }
     let head = head(state, "");
+    if let Some((status, value)) = thing(state, &parts.method, path, &head.request_id) {
+        return Ok(json_answer(status, &value, fate));
+    }
     let mut unknown = Envelope::unreadable(&format!("There is no {} {path} here.", parts.method));
     unknown.status = 404;
     Ok(envelope(&unknown, &head, fate))
@@ -70,6 +74,13 @@ fn echo(state: &State) -> Option<super::behaviour::Reply> {
     let mut shared = state.shared();
     let mut rng = StdRng::seed_from_u64(state.settings.seed);
     if shared.rules.echoes("") { shared.rules.decide("", &mut rng).reply } else { None }
+}
+
+/// What is said of a task or another thing with an id.
+fn thing(state: &State, method: &Method, path: &str, request_id: &str) -> Option<(StatusCode, Value)> {
+    let mut shared = state.shared();
+    let super::state::Shared { things, ledger, .. } = &mut *shared;
+    things.answer(ledger, method, path, request_id)
 }
 
 fn models(state: &State, path: &str, fate: &Fate) -> Answer {
@@ -94,13 +105,22 @@ pub(super) fn head(state: &State, model: &str) -> Head {
         request_id: render::uuid(&mut rng),
         model: model.to_owned(),
         created: chat::now().as_secs(),
+        way: Way::Chat,
+        unit: SimUnit::Tokens,
+        events: false,
     }
 }
 
 /// A complete error envelope.
 pub(super) fn envelope(envelope: &Envelope, head: &Head, fate: &Fate) -> Answer {
-    let body = envelope.body(&(head.id.clone(), head.request_id.clone()));
     let status = StatusCode::from_u16(envelope.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if head.events && head.way.family() == Family::Native {
+        // A refused stream is one event under the error's status (`WIRE 1.3`).
+        let mut answer = stream([Step::Send(shapes::error_event(envelope, head))], fate);
+        *answer.status_mut() = status;
+        return answer;
+    }
+    let body = shapes::error(envelope, head);
     json_answer(status, &body, fate)
 }
 

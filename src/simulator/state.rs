@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::behaviour::Rules;
 use super::ledger::Ledger;
 use super::recorder::Recorder;
+use super::tasks::Things;
 use super::{Settings, SimModel};
 
 /// What changes while the simulator runs.
@@ -13,6 +14,7 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) rules: Rules,
     pub(super) recorder: Recorder,
+    pub(super) things: Things,
     /// The number of the last chat call, counted from 1.
     pub(super) calls: u64,
 }
@@ -35,6 +37,7 @@ impl State {
             ledger: Ledger::default(),
             rules: Rules::default(),
             recorder: Recorder::new(settings.keep_requests),
+            things: Things::default(),
             calls: 0,
         }
     }

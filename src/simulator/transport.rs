@@ -92,7 +92,7 @@ fn halved(events: &[Event], mode: Mode) -> &[Event] {
     if !is_cut(mode) {
         return events;
     }
-    let chunks = events.iter().take_while(|event| matches!(event, Event::Chunk(_))).count();
+    let chunks = events.iter().take_while(|event| matches!(event, Event::Chunk(_) | Event::Framed(_))).count();
     events.get(..chunks.div_ceil(2)).unwrap_or(events)
 }
 

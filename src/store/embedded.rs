@@ -25,28 +25,31 @@
 mod absent;
 mod account;
 mod books;
+mod desk;
 mod error;
+pub(super) mod file;
 mod filesystem;
 mod flush;
 mod keys;
-mod load;
+pub(super) mod load;
 mod opening;
-mod pen;
-mod queue;
-mod reader;
+pub(super) mod pen;
+pub(super) mod queue;
+pub(super) mod reader;
 mod recount;
 mod recover;
-mod rows;
+mod resources;
+pub(super) mod rows;
 mod salvage;
 mod schema;
-mod statements;
-mod sum;
-mod watermark;
-mod witness;
+pub(super) mod statements;
+pub(super) mod sum;
+pub(super) mod watermark;
+pub(super) mod witness;
 mod writer;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -63,6 +66,8 @@ use keys::KeyRing;
 use pen::Pen;
 use queue::{Group, Queue};
 use reader::Reader;
+use resources::Shelf;
+use schema::LEDGER;
 
 use crate::clock::Clock;
 use crate::ledger::{AccountId, Amount, GrantId, PoolId};
@@ -98,6 +103,12 @@ impl Settings {
             any_file_system: false,
         }
     }
+}
+
+/// The ledger of a directory, where there is one. Nothing is opened or locked.
+#[must_use]
+pub fn ledger_in(dir: &Path) -> Option<PathBuf> {
+    Some(dir.join(LEDGER.name)).filter(|file| file.exists())
 }
 
 /// What was found and done when a ledger was opened.
@@ -174,6 +185,7 @@ impl Inner {
 pub struct Embedded {
     inner: Arc<Inner>,
     reader: Reader,
+    shelf: Shelf,
     writer: Mutex<Option<JoinHandle<()>>>,
     opening: Opening,
 }
@@ -184,11 +196,11 @@ impl Embedded {
     /// # Errors
     /// When there is none, when it is in use, foreign, newer, older than it was, or contradicts itself.
     pub fn open(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
-        let (dir, file) = opening::place(&settings)?;
+        let (dir, file) = file::place(&LEDGER, &settings.dir, settings.any_file_system)?;
         if !file.exists() {
             return Err(OpenError::NotInitialised { dir });
         }
-        let witness = witness::Witness::lock(&dir, &file)?;
+        let witness = witness::Witness::lock(&LEDGER, &file)?;
         Self::start(settings, clock, file, witness)
     }
 
@@ -198,15 +210,17 @@ impl Embedded {
     /// When there is one already, or the directory cannot be written.
     pub fn create(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
         std::fs::create_dir_all(&settings.dir).map_err(OpenError::io("make the directory", &settings.dir))?;
-        let (dir, file) = opening::place(&settings)?;
-        let mut witness = witness::Witness::lock(&dir, &file)?;
-        opening::create(&dir, &file, &mut witness, clock.now())?;
+        let (_, file) = file::place(&LEDGER, &settings.dir, settings.any_file_system)?;
+        let mut witness = witness::Witness::lock(&LEDGER, &file)?;
+        let instance = uuid::Uuid::now_v7().simple().to_string();
+        file::create(&LEDGER, &file, &instance, &mut witness, clock.now())?;
         Self::start(settings, clock, file, witness)
     }
 
     fn start(settings: Settings, clock: Clock, file: PathBuf, witness: witness::Witness) -> Result<Self, OpenError> {
         let ready = opening::open(&settings, &file, witness, clock.now())?;
         let reader = Reader::start(&file)?;
+        let shelf = Shelf::open(file.parent().unwrap_or(&settings.dir))?;
         let next = ready.books.iter().map(|live| live.number).max().unwrap_or(0) + 1;
         let accounts = ready
             .books
@@ -244,7 +258,7 @@ impl Embedded {
             .name("ledger-write".to_owned())
             .spawn(move || writer::run(theirs))
             .map_err(OpenError::io("start a thread for", &file))?;
-        Ok(Self { inner, reader, writer: Mutex::new(Some(thread)), opening: ready.opening })
+        Ok(Self { inner, reader, shelf, writer: Mutex::new(Some(thread)), opening: ready.opening })
     }
 
     /// What was found and done at the start.

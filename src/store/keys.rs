@@ -88,6 +88,14 @@ impl Pepper {
         text
     }
 
+    /// A short keyed value by which two replicas see that they hash with the same pepper: 16 hexadecimal digits. It says nothing
+    /// of the pepper, and it is no key's digest: no key holds a space.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        let KeyDigest(digest) = self.digest("gratis pepper mark");
+        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The keyed hash by which a key is found.
     #[must_use]
     pub fn digest(&self, key: &str) -> KeyDigest {
@@ -254,6 +262,8 @@ mod tests {
         let read = Pepper::from_text(&format!("{}\n", *text)).unwrap();
         assert_eq!(made.digest("x"), read.digest("x"));
         assert_ne!(made.digest("x"), Pepper::generate().unwrap().digest("x"));
+        assert_eq!((made.mark(), made.mark().len()), (read.mark(), 16));
+        assert_ne!(made.mark(), Pepper::generate().unwrap().mark());
         for wrong in ["", "ab", &text[1..], &format!("+{}", &text[1..]), &"zz".repeat(32)] {
             assert!(Pepper::from_text(wrong).is_none(), "{wrong}");
         }

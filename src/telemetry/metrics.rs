@@ -10,6 +10,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::store::StoreMetrics;
+
 /// A number that only grows.
 pub type Counter = prometheus_client::metrics::counter::Counter<u64, AtomicU64>;
 /// A number that goes up and down.
@@ -72,6 +74,8 @@ pub struct Metrics {
     pub reloads: Counter,
     /// Configuration reloads that were refused.
     pub reloads_failed: Counter,
+    /// What is counted of a shared store.
+    pub store: StoreMetrics,
 }
 
 impl Metrics {
@@ -81,6 +85,7 @@ impl Metrics {
         let build = Info::new(vec![("version", version.to_owned())]);
         registry.register("build", "The running version", build);
         let families = ModelFamilies::register(&mut registry);
+        let store = StoreMetrics::register(&mut registry);
         let models: HashMap<_, _> =
             models.into_iter().map(|model| (model.to_owned(), families.handles(model))).collect();
         let responses: Family<Labels, Counter> = Family::default();
@@ -141,6 +146,7 @@ impl Metrics {
             log_dropped,
             reloads,
             reloads_failed,
+            store,
         }
     }
 

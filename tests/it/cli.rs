@@ -6,3 +6,4 @@ mod ledger_commands;
 mod operator;
 mod pipe;
 mod plan;
+mod store;

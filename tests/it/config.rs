@@ -4,6 +4,7 @@ mod catalogue;
 mod mistakes;
 mod secrets;
 mod sources;
+mod store;
 
 use std::path::{Path, PathBuf};
 

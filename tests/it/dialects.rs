@@ -1,18 +1,21 @@
-//! The wire vectors of the OpenAI chat and models routes, as far as bytes alone decide them.
+//! The wire vectors of every HTTP route, as far as bytes alone decide them.
 
 use bytes::Bytes;
 use gratis::dialect::{
-    Clamp, Dialect, Encoding, ErrorEnvelope, Facts, Finding, Metering, Observer, Reading, RouteMatch, UpstreamSignal,
-    render_error, route,
+    Clamp, Encoding, ErrorEnvelope, ErrorShape, Facts, Finding, Metering, Observer, Reading, Route, RouteMatch,
+    UpstreamSignal, Watch, render_error, route,
 };
+use gratis::ledger::Unit;
 use serde_json::Value;
 
 use crate::support::vectors::{bytes_of, contains, keys, of_protocols};
 
 /// Keys of `expected` that are judged here; the others are judged where requests travel, and are listed so that a new
 /// one cannot be passed over in silence.
-const JUDGED_HERE: [&str; 5] = ["model", "usage", "upstream_request", "client", "upstream_error"];
-const JUDGED_ELSEWHERE: [&str; 6] = ["charge", "quota_after", "paid", "settle", "upstream_called", "effect"];
+const JUDGED_HERE: [&str; 7] =
+    ["model", "usage", "upstream_request", "client", "upstream_error", "remember_task", "not_covered"];
+const JUDGED_ELSEWHERE: [&str; 9] =
+    ["charge", "quota_after", "paid", "settle", "upstream_called", "effect", "reserve", "release", "repeat"];
 const OF_CLIENT: [&str; 8] = [
     "status",
     "headers",
@@ -23,8 +26,29 @@ const OF_CLIENT: [&str; 8] = [
     "must_not_contain",
     "end",
 ];
-const OF_USAGE: [&str; 6] =
-    ["where", "input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "reasoning_tokens"];
+const OF_USAGE: [&str; 11] = [
+    "where",
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "images",
+    "seconds",
+    "searches",
+    "partial",
+];
+/// Calls that are answered over HTTP.
+pub(crate) const PROTOCOLS: [&str; 7] = [
+    "openai_chat",
+    "openai_models",
+    "openai_embeddings",
+    "openai_responses",
+    "openai_batches",
+    "anthropic",
+    "dashscope",
+];
 
 fn only(name: &str, value: &Value, known: &[&str]) {
     let unknown: Vec<_> = keys(value).into_iter().filter(|key| !known.contains(key)).collect();
@@ -33,7 +57,7 @@ fn only(name: &str, value: &Value, known: &[&str]) {
 
 #[test]
 fn every_vector_is_read_as_expected_at_every_split() {
-    let vectors = of_protocols(&["openai_chat", "openai_models"]);
+    let vectors = of_protocols(&PROTOCOLS);
     let mut ran = 0;
     for (name, vector) in &vectors {
         let expected = &vector["expected"];
@@ -41,34 +65,62 @@ fn every_vector_is_read_as_expected_at_every_split() {
         only(name, expected, &known);
         only(name, &expected["client"], &OF_CLIENT);
         only(name, &expected["usage"], &OF_USAGE);
-        let strip = request(name, vector);
-        if vector["upstream"].is_object() {
-            response(name, vector, strip);
-        } else {
-            refusal(name, expected);
+        let found = found(name, vector);
+        match found.metering {
+            _ if !vector["upstream"].is_object() => refusal(name, vector),
+            Metering::Call(api) => {
+                let strip = request(name, vector);
+                response(name, vector, Watch { api, unit: unit(vector) }, strip);
+            }
+            Metering::Task => task(name, vector),
+            other => assert_eq!(other, Metering::Free, "{name}"),
         }
         ran += 1;
     }
     println!("{ran} of {} vectors", vectors.len());
-    assert_eq!((ran, vectors.len()), (25, 25));
+    assert_eq!((ran, vectors.len()), (PLAYED, PLAYED));
+}
+
+/// How many vectors there are of these protocols.
+const PLAYED: usize = 52;
+
+fn found(name: &str, vector: &Value) -> Route {
+    let request = &vector["request"];
+    let method = request["method"].as_str().unwrap().parse().unwrap();
+    let path = request["path"].as_str().unwrap();
+    let RouteMatch::Found(found) = route(&method, path, None) else { panic!("{name}: {path} is not routed") };
+    let below = match found.base {
+        gratis::dialect::Base::OpenAi => "/compatible-mode/v1",
+        gratis::dialect::Base::Root => "",
+    };
+    assert_eq!(found.upstream_path, path.strip_prefix(below).unwrap(), "{name}");
+    found
+}
+
+/// What the pools of a vector are counted in.
+fn unit(vector: &Value) -> Unit {
+    serde_json::from_value(vector["state"]["quota"][0]["unit"].clone()).unwrap()
+}
+
+fn headers(values: &Value) -> http::HeaderMap {
+    let pairs = values.as_object().into_iter().flatten();
+    pairs
+        .map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.as_str().unwrap().parse().unwrap()))
+        .collect()
 }
 
 /// Checks what is read of the request and what is sent on; gives whether the usage chunk is taken out.
 fn request(name: &str, vector: &Value) -> bool {
     let (request, expected) = (&vector["request"], &vector["expected"]);
-    let method = request["method"].as_str().unwrap().parse().unwrap();
-    let path = request["path"].as_str().unwrap();
-    let RouteMatch::Found(found) = route(&method, path, None) else { panic!("{name}: {path} is not routed") };
-    assert_eq!(found.upstream_path, path.strip_prefix("/compatible-mode/v1").unwrap(), "{name}");
-    if found.metering == Metering::Free {
-        return false;
-    }
+    let Metering::Call(api) = found(name, vector).metering else { return false };
     let body = Bytes::from(bytes_of(request));
-    let facts = Facts::read(&body).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let mut facts = Facts::read(api, &body).unwrap_or_else(|e| panic!("{name}: {e}"));
+    facts.heed(&headers(&request["headers"]));
     if let Some(model) = expected["model"].as_str() {
         assert_eq!(facts.model, model, "{name}");
     }
-    let include_usage = facts.stream && !facts.usage_asked;
+    assert_eq!(facts.surcharges.is_empty(), expected.get("not_covered").is_none(), "{name}: {:?}", facts.surcharges);
+    let include_usage = facts.adds_usage();
     let sent = facts.splice(&body, &Clamp { include_usage, ..Clamp::default() });
     if let Some(part) = expected["upstream_request"].get("body_json_contains") {
         let sent: Value = serde_json::from_slice(&sent).unwrap();
@@ -79,20 +131,36 @@ fn request(name: &str, vector: &Value) -> bool {
     include_usage
 }
 
+/// Checks what a poll of a task tells.
+fn task(name: &str, vector: &Value) {
+    let outcome = gratis::dialect::TaskOutcome::read(&bytes_of(&vector["upstream"]), unit(vector));
+    let expected = &vector["expected"]["usage"];
+    let units = ["images", "seconds"].iter().find_map(|unit| expected[*unit].as_u64());
+    let wanted = match units {
+        Some(input) => gratis::dialect::TaskOutcome::Used(gratis::ledger::Usage { input, output: 0 }),
+        None => gratis::dialect::TaskOutcome::Failed,
+    };
+    assert_eq!(outcome, wanted, "{name}");
+}
+
 /// Checks what is seen of the response, whole and at every split.
-fn response(name: &str, vector: &Value, strip: bool) {
+fn response(name: &str, vector: &Value, watch: Watch, strip: bool) {
     let (upstream, expected) = (&vector["upstream"], &vector["expected"]);
-    let metering = if vector["protocol"] == "openai_models" { Metering::Free } else { Metering::Chat };
     let header = |key: &str| upstream["headers"].get(key).and_then(Value::as_str);
     let body = Bytes::from(bytes_of(upstream));
     let clean = upstream["delivery"]["end"] != "reset";
     let observe = |cuts: &[usize]| {
         let encoding = Encoding::of(header("content-encoding"));
-        let mut observer = Observer::new(metering, header("content-type"), encoding, strip);
-        let mut out = Vec::new();
+        let mut observer = Observer::new(watch, header("content-type"), encoding, strip);
+        let (mut out, mut mark) = (Vec::new(), None);
         let mut from = 0;
         for cut in cuts.iter().copied().chain([body.len()]) {
-            out.extend_from_slice(&observer.observe(body.slice(from..cut)).bytes);
+            let seen = observer.observe(body.slice(from..cut));
+            if let Some(at) = seen.end_at {
+                assert_eq!(mark.replace(out.len() + at), None, "{name}: two end marks");
+                assert!(observer.finding().complete, "{name}");
+            }
+            out.extend_from_slice(&seen.bytes);
             from = cut;
         }
         out.extend_from_slice(&observer.end(clean));
@@ -102,6 +170,8 @@ fn response(name: &str, vector: &Value, strip: bool) {
     client(name, &expected["client"], &body, &out);
     usage(name, &expected["usage"], &finding);
     effect(name, expected, &finding);
+    let remembered = expected["remember_task"]["task_id"].as_str();
+    assert_eq!(finding.task.as_deref(), remembered, "{name}");
     for cut in 0..=body.len() {
         assert_eq!(observe(&[cut]), (out.clone(), finding.clone()), "{name} cut at {cut}");
     }
@@ -124,11 +194,20 @@ fn usage(name: &str, expected: &Value, finding: &Finding) {
         assert_eq!(finding.reading, Reading::None, "{name}");
         return;
     }
-    let Reading::Exact(usage) = finding.reading else { panic!("{name}: {finding:?}") };
+    let usage = match finding.reading {
+        Reading::Exact(usage) if expected["partial"].is_null() => usage,
+        Reading::AtLeast(usage) if expected["partial"] == Value::Bool(true) => usage,
+        _ => panic!("{name}: {finding:?}"),
+    };
     let number = |key: &str| expected.get(key).and_then(Value::as_u64);
-    assert_eq!(Some(usage.input), number("input_tokens"), "{name}");
-    assert_eq!(Some(usage.output), number("output_tokens"), "{name}");
-    assert_eq!(Some(usage.total()), number("total_tokens"), "{name}");
+    match number("images").or(number("seconds")) {
+        Some(units) => assert_eq!((usage.input, usage.output), (units, 0), "{name}"),
+        None => {
+            assert_eq!(Some(usage.input), number("input_tokens"), "{name}");
+            assert_eq!(Some(usage.output), number("output_tokens"), "{name}");
+            assert_eq!(Some(usage.total()), number("total_tokens"), "{name}");
+        }
+    }
     if let Some(cached) = number("cache_read_tokens") {
         assert_eq!(finding.details.cached, Some(cached), "{name}");
     }
@@ -138,7 +217,8 @@ fn usage(name: &str, expected: &Value, finding: &Finding) {
 }
 
 fn effect(name: &str, expected: &Value, finding: &Finding) {
-    if let Some(code) = expected["upstream_error"]["code"].as_str() {
+    let wanted = &expected["upstream_error"];
+    if let Some(code) = wanted["code"].as_str().or(wanted["type"].as_str()) {
         assert_eq!(finding.error.as_ref().map(|e| e.code.as_str()), Some(code), "{name}");
         assert!(!finding.only_error, "{name}: content came first");
     }
@@ -147,29 +227,47 @@ fn effect(name: &str, expected: &Value, finding: &Finding) {
     assert!(finding.only_error, "{name}");
     match effect {
         "upstream_model_exhausted" => assert_eq!(signal, UpstreamSignal::FreeTierOnly, "{name}"),
-        "upstream_overdue" => assert_eq!(signal, UpstreamSignal::Arrearage, "{name}"),
+        "upstream_overdue" | "upstream_not_activated" => assert_eq!(signal, UpstreamSignal::Arrearage, "{name}"),
         "none" => assert!(matches!(signal, UpstreamSignal::RateLimited | UpstreamSignal::Other), "{name}"),
         other => panic!("{name}: an effect that nobody judges: {other}"),
     }
 }
 
 /// Renders the refusal from its own parts: the shape must come out, member for member.
-fn refusal(name: &str, expected: &Value) {
-    let body = &expected["client"]["body_json"];
-    let text = |key: &str| body["error"][key].as_str().unwrap_or_default();
-    let envelope = ErrorEnvelope {
-        code: text("code"),
-        kind: text("type"),
-        message: text("message"),
-        param: None,
-        gateway: text("code") == "invalid_api_key",
-        request_id: "0192-id",
+fn refusal(name: &str, vector: &Value) {
+    let (request, client) = (&vector["request"], &vector["expected"]["client"]);
+    let body = match client["body_text"].as_str() {
+        Some(events) => serde_json::from_str(events.split("data:").nth(1).unwrap()).unwrap(),
+        None => client["body_json"].clone(),
     };
-    let rendered: Value = serde_json::from_slice(&render_error(Dialect::OpenAi, &envelope)).unwrap();
-    if body.get("request_id").is_none() {
-        assert!(contains(&rendered, body), "{name}: {rendered}");
+    let error = if body["error"].is_object() { &body["error"] } else { &body };
+    let text = |key: &str| error[key].as_str().unwrap_or_default();
+    let code = text("code");
+    let message = text("message").strip_prefix(&format!("{code}: ")).unwrap_or(text("message"));
+    let envelope = ErrorEnvelope {
+        status: u16::try_from(client["status"].as_u64().unwrap()).unwrap(),
+        code,
+        kind: if code == "invalid_api_key" { text("type") } else { code },
+        message,
+        param: None,
+        gateway: code == "invalid_api_key",
+        request_id: "{{request_id}}",
+    };
+    let shape = ErrorShape::of(request["path"].as_str().unwrap(), &headers(&request["headers"]));
+    let rendered = render_error(shape, &envelope);
+    if let Some(kind) = client["headers"]["content-type"].as_str() {
+        assert_eq!(rendered.content_type, kind, "{name}");
+    }
+    if let Some(events) = client["body_text"].as_str() {
+        assert_eq!(rendered.bytes, events, "{name}");
         return;
     }
-    assert_eq!(keys(&rendered), keys(body), "{name}");
+    let rendered: Value = serde_json::from_slice(&rendered.bytes).unwrap();
+    if body.get("request_id").is_none() {
+        let kept = error.get("message").is_some();
+        assert!(!kept || contains(&rendered, &body), "{name}: {rendered}");
+        return;
+    }
+    assert_eq!(keys(&rendered), keys(&body), "{name}");
     assert_eq!(rendered["error"], body["error"], "{name}");
 }

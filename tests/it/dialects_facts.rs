@@ -1,6 +1,6 @@
 //! What is read of a request, and what is refused.
 
-use gratis::dialect::{DialectError, Facts};
+use gratis::dialect::{Api, DialectError, Facts};
 use proptest::prelude::*;
 
 pub(crate) fn with(members: &str) -> String {
@@ -9,12 +9,12 @@ pub(crate) fn with(members: &str) -> String {
 }
 
 fn read(members: &str) -> Result<Facts, DialectError> {
-    Facts::read(with(members).as_bytes())
+    Facts::read(Api::Chat, with(members).as_bytes())
 }
 
 fn refused(body: impl AsRef<[u8]>) -> DialectError {
     let body = body.as_ref();
-    Facts::read(body).expect_err(&String::from_utf8_lossy(body))
+    Facts::read(Api::Chat, body).expect_err(&String::from_utf8_lossy(body))
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_plain_request_is_read() {
 #[test]
 fn the_model_is_the_one_at_the_top_wherever_it_stands() {
     let body = r#"{"messages":[{"role":"user","content":"\"model\":\"a\"","model":"b"}],"metadata":{"model":"c"},"mo\u0064el":"d"}"#;
-    assert_eq!(Facts::read(body.as_bytes()).unwrap().model, "d");
+    assert_eq!(Facts::read(Api::Chat, body.as_bytes()).unwrap().model, "d");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn what_parsers_read_differently_is_refused() {
 fn depth_is_bounded() {
     let nested = |name: &str, depth: usize| with(&format!("\"{name}\":{}{}", "[".repeat(depth), "]".repeat(depth)));
     for (name, most) in [("stop", 63), ("unheard_of", 63), ("response_format", 32), ("functions", 32)] {
-        assert!(Facts::read(nested(name, most).as_bytes()).is_ok(), "{name} {most}");
+        assert!(Facts::read(Api::Chat, nested(name, most).as_bytes()).is_ok(), "{name} {most}");
         for depth in [most + 1, 200, 100_000] {
             let error = refused(nested(name, depth));
             assert!(error.message.contains("nested too deeply"), "{error}");
@@ -111,7 +111,7 @@ fn depth_is_bounded() {
         let inner = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         with(&format!(r#""tools":[{{"type":"function","x":{inner}}}]"#))
     };
-    assert!(Facts::read(tool(30).as_bytes()).is_ok());
+    assert!(Facts::read(Api::Chat, tool(30).as_bytes()).is_ok());
     assert_eq!(refused(tool(31)).param.as_deref(), Some("tools"));
 }
 
@@ -255,12 +255,12 @@ proptest! {
             members.reverse();
         }
         let body = format!("{{{}}}", members.join(" ,\n"));
-        let facts = Facts::read(body.as_bytes()).unwrap();
+        let facts = Facts::read(Api::Chat, body.as_bytes()).unwrap();
         prop_assert_eq!((facts.model, facts.stream, facts.choices, facts.answer), (model, stream, n, Some(max)));
     }
 
     #[test]
     fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = Facts::read(&body);
+        let _ = Facts::read(Api::Chat, &body);
     }
 }

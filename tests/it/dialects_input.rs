@@ -1,6 +1,6 @@
 //! The parts of the input's bound.
 
-use gratis::dialect::{Facts, InputBound};
+use gratis::dialect::{Api, Facts, InputBound};
 use proptest::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 
@@ -8,11 +8,11 @@ use crate::dialects_facts::with;
 
 fn of(messages: &str) -> InputBound {
     let body = format!(r#"{{"model":"m","messages":[{messages}]}}"#);
-    Facts::read(body.as_bytes()).unwrap_or_else(|e| panic!("{e}: {body}")).input
+    Facts::read(Api::Chat, body.as_bytes()).unwrap_or_else(|e| panic!("{e}: {body}")).input
 }
 
 fn surcharges(members: &str) -> Vec<String> {
-    Facts::read(with(members).as_bytes()).unwrap().surcharges
+    Facts::read(Api::Chat, with(members).as_bytes()).unwrap().surcharges
 }
 
 #[test]
@@ -44,11 +44,12 @@ fn json_counts_six_times() {
     assert_eq!((message.json, message.has_tools), (6 * calls.len() as u64, false));
     let tools = r#"[{"type":"function","function":{"name":"f"}}]"#;
     let facts =
-        Facts::read(with(&format!(r#""tools": {tools},"tool_choice":"auto","wholly_new":[1]"#)).as_bytes()).unwrap();
+        Facts::read(Api::Chat, with(&format!(r#""tools": {tools},"tool_choice":"auto","wholly_new":[1]"#)).as_bytes())
+            .unwrap();
     assert_eq!(facts.input.json, 6 * (tools.len() + r#""auto""#.len() + "[1]".len()) as u64);
     assert!(facts.input.has_tools);
-    assert!(!Facts::read(with(r#""tools":[]"#).as_bytes()).unwrap().input.has_tools);
-    assert!(Facts::read(with(r#""functions":[{}]"#).as_bytes()).unwrap().input.has_tools);
+    assert!(!Facts::read(Api::Chat, with(r#""tools":[]"#).as_bytes()).unwrap().input.has_tools);
+    assert!(Facts::read(Api::Chat, with(r#""functions":[{}]"#).as_bytes()).unwrap().input.has_tools);
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn images_are_counted_and_other_media_has_no_bound() {
     assert!(part(r#"{"type":"text","text":"x","wholly_new":1}"#).unbounded.is_none());
     assert!(of(r#"{"role":"assistant","audio":{"id":"x"}}"#).unbounded.is_some());
     for member in ["previous_response_id", "conversation", "file_ids", "modalities", "new_image_list"] {
-        let facts = Facts::read(with(&format!("\"{member}\":[\"a\"]")).as_bytes()).unwrap();
+        let facts = Facts::read(Api::Chat, with(&format!("\"{member}\":[\"a\"]")).as_bytes()).unwrap();
         assert!(facts.input.unbounded.is_some(), "{member}");
     }
 }
@@ -92,7 +93,7 @@ fn what_is_billed_apart_is_named() {
     assert_eq!(surcharges(r#""tools":[{"type":"function","cache_control":{}}]"#), ["cache_control"]);
     assert!(surcharges(r#""tools":[{"type":"function","function":{"parameters":{"cache_control":1}}}]"#).is_empty());
     let marked = r#"{"model":"m","messages":[{"role":"system","content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}}]}]}"#;
-    assert_eq!(Facts::read(marked.as_bytes()).unwrap().surcharges, ["cache_control"]);
+    assert_eq!(Facts::read(Api::Chat, marked.as_bytes()).unwrap().surcharges, ["cache_control"]);
 }
 
 fn marks() -> impl Strategy<Value = String> {
@@ -107,7 +108,7 @@ proptest! {
     fn the_bound_holds_for_parts_that_are_joined(parts in prop::collection::vec(marks(), 1..5)) {
         let content: Vec<_> = parts.iter().map(|p| serde_json::json!({"type": "text", "text": p})).collect();
         let body = serde_json::json!({"model": "m", "messages": [{"role": "user", "content": content}]}).to_string();
-        let counted = Facts::read(body.as_bytes()).unwrap().input.text;
+        let counted = Facts::read(Api::Chat, body.as_bytes()).unwrap().input.text;
         let joined: u64 = parts.concat().nfc().map(|c| c.len_utf8() as u64).sum();
         prop_assert!(joined <= counted, "{joined} > {counted}");
     }

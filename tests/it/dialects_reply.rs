@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
-use gratis::dialect::{Encoding, Finding, Metering, Observer, Reading, UpstreamSignal};
+use gratis::dialect::{Encoding, Finding, Observer, Reading, UpstreamSignal, Watch};
 use gratis::ledger::Usage;
 
 const REPLY: &str = r#"{"choices":[{"message":{"content":"\"usage\":{\"prompt_tokens\":1} }"},"usage":{"prompt_tokens":9}}],
@@ -14,7 +14,7 @@ const REPLY: &str = r#"{"choices":[{"message":{"content":"\"usage\":{\"prompt_to
 const USAGE: Usage = Usage { input: 3019, output: 104 };
 
 fn watch(body: &[u8], encoding: Encoding, every: usize, clean: bool) -> (Finding, Vec<usize>) {
-    let mut observer = Observer::new(Metering::Chat, Some("application/json"), encoding, true);
+    let mut observer = Observer::new(Watch::default(), Some("application/json"), encoding, true);
     let mut marks = Vec::new();
     for (at, chunk) in body.chunks(every).enumerate() {
         let chunk = Bytes::copy_from_slice(chunk);
@@ -122,7 +122,7 @@ fn an_encoded_stream_passes_unchanged_and_is_still_read() {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(text).unwrap();
     let body = Bytes::from(gzip.finish().unwrap());
-    let mut observer = Observer::new(Metering::Chat, Some("text/event-stream"), Encoding::Gzip, true);
+    let mut observer = Observer::new(Watch::default(), Some("text/event-stream"), Encoding::Gzip, true);
     let seen = observer.observe(body.clone());
     assert_eq!((seen.bytes, seen.end_at), (body, Some(0)));
     assert_eq!(observer.finding().reading, Reading::Exact(USAGE));
@@ -155,14 +155,4 @@ fn an_envelope_of_either_form_is_only_an_error() {
     let both = r#"{"choices":[{}],"code":"x","error":null,"usage":null}"#;
     let finding = watch(both.as_bytes(), Encoding::Identity, 4, true).0;
     assert_eq!((finding.error, finding.only_error), (None, false));
-}
-
-#[test]
-fn a_free_call_is_not_looked_at() {
-    let mut observer = Observer::new(Metering::Free, Some("application/json"), Encoding::Identity, false);
-    let seen = observer.observe(Bytes::from_static(REPLY.as_bytes()));
-    assert_eq!((seen.bytes.len(), seen.end_at), (REPLY.len(), None));
-    assert!(!observer.finding().complete);
-    observer.end(true);
-    assert_eq!((observer.finding().reading, observer.finding().complete), (Reading::None, true));
 }

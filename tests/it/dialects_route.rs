@@ -1,9 +1,12 @@
 //! Routes, encodings and error envelopes.
 
 use gratis::dialect::{
-    Dialect, Encoding, ErrorEnvelope, Metering, RouteMatch, UpstreamSignal, coverage, render_error, route,
+    Api, Dialect, Encoding, ErrorEnvelope, ErrorShape, Metering, RouteMatch, UpstreamSignal, coverage, render_error,
+    route,
 };
 use http::Method;
+
+const OPENAI: ErrorShape = ErrorShape { dialect: Dialect::OpenAi, events: false };
 
 fn upstream(method: &Method, path: &str, query: Option<&str>) -> Option<String> {
     match route(method, path, query) {
@@ -27,9 +30,10 @@ fn what_is_in_the_table_is_found() {
             assert_eq!(upstream(&Method::GET, &path, None), Some(format!("/models/{id}")));
         }
     }
-    assert_eq!(coverage().len(), 6);
+    assert_eq!(coverage().len(), 49);
     assert!(coverage().iter().all(|row| row.source.starts_with("W ")));
-    let metered: Vec<_> = coverage().iter().filter(|row| row.metering == Metering::Chat).map(|r| r.path).collect();
+    let metered: Vec<_> =
+        coverage().iter().filter(|row| row.metering == Metering::Call(Api::Chat)).map(|r| r.path).collect();
     assert_eq!(metered, ["/compatible-mode/v1/chat/completions", "/v1/chat/completions"]);
 }
 
@@ -52,10 +56,27 @@ fn everything_else_is_not_metered() {
         "/v1/chat/completion%73",
         "/v1\\chat\\completions",
         "/v1/chat/completions ",
-        "/v1/completions",
-        "/v1/embeddings",
-        "/v1/responses",
-        "/api/v1/services/aigc/text-generation/generation",
+        "/v1/batches",
+        "/v1/files",
+        "/api/v1/tasks",
+        "/api/v1/tasks/",
+        "/api/v1/tasks/a/b",
+        "/api/v1/tasks/a/cancel/",
+        "/api/v1/tasks//cancel",
+        "/api/v1/services/aigc/text-generation/generation/",
+        "/api/v1/services/aigc/text-generation%2Fgeneration",
+        "/api//v1/services/aigc/text-generation/generation",
+        "/API/v1/services/aigc/text-generation/generation",
+        "/api/v1/deployments",
+        "/api/v1/fine-tunes",
+        "/api/v1/uploads",
+        "/api/v1/apps/../services/aigc/text-generation/generation",
+        "/api/v1/apps/a/b/completion",
+        "/apps/anthropic/v1/messages/count_tokens",
+        "/apps/anthropic/v1/models",
+        "/compatible-mode/v1/files/a/../b",
+        "/compatible-mode/v1/files/a/content/",
+        "/compatible-mode/v1/fine_tuning/jobs",
         "/v1/models/",
         "/v1/models//",
         "/v1/models/..",
@@ -102,6 +123,7 @@ fn an_encoding_is_asked_for_only_where_both_sides_can_read_it() {
 #[test]
 fn an_error_has_the_keys_of_the_service_in_its_order() {
     let mut envelope = ErrorEnvelope {
+        status: 400,
         code: "Arrearage",
         kind: "Arrearage",
         message: "Access \"denied\"",
@@ -110,12 +132,12 @@ fn an_error_has_the_keys_of_the_service_in_its_order() {
         request_id: "0f-1",
     };
     assert_eq!(
-        render_error(Dialect::OpenAi, &envelope),
+        render_error(OPENAI, &envelope).bytes,
         r#"{"error":{"message":"Access \"denied\"","type":"Arrearage","param":null,"code":"Arrearage"},"id":"chatcmpl-0f-1","request_id":"0f-1"}"#
     );
     (envelope.gateway, envelope.param) = (true, Some("model"));
     assert_eq!(
-        render_error(Dialect::OpenAi, &envelope),
+        render_error(OPENAI, &envelope).bytes,
         r#"{"error":{"message":"Access \"denied\"","type":"Arrearage","param":"model","code":"Arrearage"},"request_id":"0f-1"}"#
     );
 }

@@ -1,13 +1,13 @@
 //! Bounds written into a body: the asked-for values change, no other byte does.
 
 use bytes::Bytes;
-use gratis::dialect::{Clamp, Facts};
+use gratis::dialect::{Api, Clamp, Facts};
 use proptest::prelude::*;
 use serde_json::Value;
 
 fn splice(body: &str, clamp: &Clamp) -> String {
     let body = Bytes::from(body.to_owned());
-    let out = Facts::read(&body).unwrap().splice(&body, clamp);
+    let out = Facts::read(Api::Chat, &body).unwrap().splice(&body, clamp);
     String::from_utf8(out.to_vec()).unwrap()
 }
 
@@ -18,7 +18,7 @@ fn all() -> Clamp {
 #[test]
 fn nothing_to_do_is_the_same_memory() {
     let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
-    let out = Facts::read(&body).unwrap().splice(&body, &Clamp::default());
+    let out = Facts::read(Api::Chat, &body).unwrap().splice(&body, &Clamp::default());
     assert_eq!((out.as_ptr(), out.len()), (body.as_ptr(), body.len()));
 }
 
@@ -59,7 +59,7 @@ fn absent_members_go_in_front_and_present_ones_are_replaced() {
 fn another_body_is_not_sent_on() {
     let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
     let other = Bytes::from_static(br#"{"model":"mm","messages":[]}"#);
-    assert!(Facts::read(&body).unwrap().splice(&other, &all()).is_empty());
+    assert!(Facts::read(Api::Chat, &body).unwrap().splice(&other, &all()).is_empty());
 }
 
 /// A member as it may be written: what stands in front of its value, the value, what stands behind it.
@@ -189,7 +189,7 @@ proptest! {
         let after: Value = serde_json::from_str(&out).unwrap();
         prop_assert_eq!(after, meant(before, &clamp));
         // What was written is what is read again.
-        let again = Facts::read(out.as_bytes()).unwrap();
+        let again = Facts::read(Api::Chat, out.as_bytes()).unwrap();
         prop_assert!(clamp.answer.is_none() || again.answer == clamp.answer);
         prop_assert!(clamp.thinking_budget.is_none() || again.thinking.budget == clamp.thinking_budget);
         prop_assert!(!clamp.include_usage || again.usage_asked);

@@ -1,7 +1,7 @@
 //! The observer of event streams, against a reader that sees the whole stream at once.
 
 use bytes::Bytes;
-use gratis::dialect::{Encoding, Finding, Metering, Observer, Reading, UpstreamSignal};
+use gratis::dialect::{Encoding, Finding, Observer, Reading, UpstreamSignal, Watch};
 use gratis::ledger::Usage;
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ const ERROR: &str = r#"{"error":{"message":"x","code":"Throttling.AllocationQuot
 fn watch(stream: &[u8], cuts: &[usize], strip: bool, clean: bool) -> (Vec<u8>, Option<usize>, Finding) {
     let whole = Bytes::copy_from_slice(stream);
     let mut observer =
-        Observer::new(Metering::Chat, Some("text/event-stream;charset=UTF-8"), Encoding::Identity, strip);
+        Observer::new(Watch::default(), Some("text/event-stream;charset=UTF-8"), Encoding::Identity, strip);
     let (mut out, mut mark, mut from) = (Vec::new(), None, 0);
     for cut in cuts.iter().copied().chain([stream.len()]) {
         let seen = observer.observe(whole.slice(from..cut));
@@ -124,7 +124,7 @@ fn exact(finding: &Finding) -> Option<(u64, u64)> {
 #[test]
 fn a_chunk_without_anything_to_hold_is_the_same_memory() {
     let chunk = Bytes::from(format!("data: {DELTA}\n\ndata: {DELTA}\n\n"));
-    let mut observer = Observer::new(Metering::Chat, Some("text/event-stream"), Encoding::Identity, true);
+    let mut observer = Observer::new(Watch::default(), Some("text/event-stream"), Encoding::Identity, true);
     let seen = observer.observe(chunk.clone());
     assert_eq!(seen.bytes.as_ptr(), chunk.as_ptr());
     assert_eq!((seen.bytes.len(), seen.end_at), (chunk.len(), None));
@@ -133,7 +133,7 @@ fn a_chunk_without_anything_to_hold_is_the_same_memory() {
 #[test]
 fn content_usage_and_end_in_one_chunk_come_out_as_one_with_the_end_marked() {
     let chunk = Bytes::from(format!("data: {DELTA}\n\ndata: {USAGE}\n\ndata: [DONE]\n\n"));
-    let mut observer = Observer::new(Metering::Chat, Some("text/event-stream"), Encoding::Identity, true);
+    let mut observer = Observer::new(Watch::default(), Some("text/event-stream"), Encoding::Identity, true);
     let seen = observer.observe(chunk);
     let content = format!("data: {DELTA}\n\n");
     assert_eq!(seen.bytes, format!("{content}data: [DONE]\n\n"));
@@ -145,7 +145,7 @@ fn content_usage_and_end_in_one_chunk_come_out_as_one_with_the_end_marked() {
 
 #[test]
 fn content_is_not_held_back_while_the_usage_chunk_is_looked_for() {
-    let mut observer = Observer::new(Metering::Chat, Some("text/event-stream"), Encoding::Identity, true);
+    let mut observer = Observer::new(Watch::default(), Some("text/event-stream"), Encoding::Identity, true);
     let part = Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"half a wo");
     assert_eq!(observer.observe(part.clone()).bytes, part);
     let rest = Bytes::from_static(b"rd\"}}]}\n\n");

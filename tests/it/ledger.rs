@@ -6,6 +6,6 @@ mod mirror;
 mod properties;
 mod state;
 mod step;
-mod transcripts;
+pub mod transcripts;
 mod walk;
 mod world;

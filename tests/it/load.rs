@@ -121,6 +121,15 @@ async fn a_dead_target_is_counted_and_the_run_goes_on() {
     settings.targets.push(format!("http://{free}").parse().unwrap());
     let report = run(settings).await;
     assert_eq!((report.completed, report.errors["connection refused"]), (30, 30));
+    // Each target by itself, in the order in which they were named.
+    let [live, dead] = &report.targets[..] else { panic!("{:?}", report.targets) };
+    assert_eq!((live.requests, live.completed, live.latency_ms.count, live.errors.len()), (30, 30, 30, 0));
+    assert_eq!((dead.requests, dead.completed, dead.errors["connection refused"]), (30, 0, 30));
+    assert_eq!(
+        (live.target.trim_end_matches('/'), dead.target.contains(&free.port().to_string())),
+        (&*bench.running.origin(), true)
+    );
+    assert!(report.rows().iter().any(|(name, text)| *name == dead.target && text.contains("30 x connection refused")));
 }
 
 #[tokio::test]
@@ -153,7 +162,7 @@ async fn settings_that_make_no_sense_are_refused() {
         ("stream-share", |settings| settings.stream_share = 1.1),
         ("rate", |settings| settings.rate = Some(0.0)),
         ("concurrency", |settings| settings.concurrency = 0),
-        ("oracle", |settings| settings.admin = Some("http://127.0.0.1:1".parse().unwrap())),
+        ("oracle", |settings| settings.admins = vec!["http://127.0.0.1:1".parse().unwrap()]),
     ];
     for (name, change) in changes {
         let mut settings = good.clone();

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gratis::clock::Clock;
 use gratis::ledger::{HoldId, Outcome, Resolution, Usage};
-use gratis::store::LedgerStore;
 use gratis::store::embedded::{Embedded, Settings};
+use gratis::store::redis::journal::Journal;
+use gratis::store::{LedgerStore, StoreError};
 
+use crate::journal_support::{BLOCK, reserved, settled, with};
 use crate::store_support::{account, ask};
 
 const WHAT: &str = "STORE_CHILD";
@@ -37,10 +39,17 @@ pub(crate) fn child(wrapper: &[&str], what: &str, dir: &Path) -> Command {
 fn runs_as_a_child() {
     let what = std::env::var(WHAT).expect("started by another test");
     let dir = std::env::var(DIR).expect("started by another test");
-    let settings = Settings::new(&dir);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let _inside = runtime.enter();
-    match (what.as_str(), Embedded::open(settings, Clock::system())) {
+    if let Some(what) = what.strip_prefix("journal-") {
+        return match (what, Journal::open(Path::new(&dir), BLOCK, Clock::system())) {
+            (_, Err(error)) => say(&format!("refused {error}")),
+            ("open", Ok(journal)) => runtime.block_on(journal.close()).map(|()| say("opened")).unwrap(),
+            ("spend", Ok(journal)) => runtime.block_on(spend_in_journal(Arc::new(journal))),
+            (other, Ok(_)) => panic!("unknown child {other}"),
+        };
+    }
+    match (what.as_str(), Embedded::open(Settings::new(&dir), Clock::system())) {
         (_, Err(error)) => say(&format!("refused {error}")),
         ("open", Ok(_)) => say("opened"),
         ("spend", Ok(store)) => runtime.block_on(spend(Arc::new(store))),
@@ -79,7 +88,7 @@ async fn spend(store: Arc<Embedded>) {
                     Ok(other) => panic!("{other:?}"),
                     Err(error) => return say(&format!("failed {error}")),
                 }
-                if number % 7 == 0 {
+                if number.is_multiple_of(7) {
                     continue;
                 }
                 let output = number % 100;
@@ -95,4 +104,56 @@ async fn spend(store: Arc<Embedded>) {
     let check = store.check().await;
     let closed = store.close().await;
     say(&format!("ended check={} close={}", check.is_ok(), closed.is_ok()));
+}
+
+/// Writes down calls as a replica would, until it is killed or the journal refuses. Says `took ID AMOUNT` once a reservation may be
+/// answered, `used ID USED` before its settlement is appended, and `parking ID`, `parked ID`, `unparking ID` around settlements that
+/// wait.
+async fn spend_in_journal(journal: Arc<Journal>) {
+    let round = u128::from(std::process::id()) << 64;
+    let next = Arc::new(AtomicU64::new(1));
+    say("ready");
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (journal, next) = (journal.clone(), next.clone());
+        tasks.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if let Err(error) = one_call(&journal, round | u128::from(number), number).await {
+                    return say(&format!("failed {error}"));
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+    let check = journal.check();
+    let closed = journal.close().await;
+    say(&format!("ended check={} close={}", check.is_ok(), closed.is_ok()));
+}
+
+async fn one_call(journal: &Journal, id: u128, number: u64) -> Result<(), StoreError> {
+    let (amount, used) = (100 + number % 900, number % 100);
+    let (held, spent) = (i64::try_from(amount).unwrap(), i64::try_from(used).unwrap());
+    if let Some(wait) = journal.append(&account(), with(10_000, &[reserved(id, held)]), number)? {
+        wait.done().await?;
+    }
+    say(&format!("took {id} {amount}"));
+    if number.is_multiple_of(7) {
+        return Ok(());
+    }
+    if number.is_multiple_of(3) {
+        say(&format!("parking {id}"));
+        journal.park(&account(), HoldId(id), Resolution::Release, None).await?;
+        say(&format!("parked {id}"));
+        if number.is_multiple_of(2) {
+            return Ok(());
+        }
+        say(&format!("unparking {id}"));
+        journal.unpark(HoldId(id))?;
+    }
+    say(&format!("used {id} {used}"));
+    match journal.append(&account(), with(10_000, &[settled(id, held, spent)]), number)? {
+        Some(wait) => wait.done().await,
+        None => Ok(()),
+    }
 }

@@ -11,10 +11,10 @@ use gratis::store::embedded::Embedded;
 use crate::store_support::*;
 
 /// A small generator of numbers (xorshift), so that a seed says it all.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -33,7 +33,7 @@ impl Dice {
         self.of(&["a", "b"])
     }
 
-    fn command(&mut self) -> Command {
+    pub(crate) fn command(&mut self) -> Command {
         // Few enough ids that repeats and late resolutions are common.
         let hold = HoldId(u128::from(self.below(60)));
         match self.below(20) {

@@ -2,7 +2,9 @@
 
 pub mod binary;
 pub mod memory;
+pub mod models;
 pub mod plug;
+pub mod redis;
 pub mod vectors;
 pub mod wire;
 pub mod world;

@@ -29,7 +29,8 @@ pub(super) fn of(path: Option<&Path>, out: &mut Out<'_>) -> Result<Place, Failur
     let (base_url, state_dir) = (base_url(&loaded), std::path::absolute(&config.store.state_dir));
     let state_dir = state_dir.unwrap_or_else(|_| config.store.state_dir.clone());
     let serve_arguments = path.map(|path| format!(" --config {}", path.display())).unwrap_or_default();
-    Ok(Place { state_dir, pepper, token, site, catalogue: loaded.catalogue, base_url, serve_arguments })
+    let shared = configuration::shared_store(config).ok();
+    Ok(Place { state_dir, shared, pepper, token, site, catalogue: loaded.catalogue, base_url, serve_arguments })
 }
 
 /// What a client on this machine uses; a listener on all addresses is reached by loopback.

@@ -1,9 +1,11 @@
 //! What `gratis init` says: what was made, what was assumed, where to point the client.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use super::plan::Planned;
-use super::{Made, Place, Wanted};
+use super::{Kept, Made, Place, Wanted};
 use crate::admin::{figure, when};
 use crate::catalogue::{Confidence, ModelType};
 use crate::cli::Done;
@@ -26,6 +28,8 @@ pub(super) fn json(place: &Place, made: &Made, out: &mut Out<'_>) -> Done {
     };
     out.json(&json!({
         "state_dir": place.state_dir,
+        "store": place.shared.as_ref().map_or_else(|| "embedded".to_owned(), |shared| shared.url.to_string()),
+        "pepper_file": pepper_file(place),
         "account": made.furnished.account,
         "site": place.site.name,
         "never_pay": true,
@@ -39,7 +43,13 @@ pub(super) fn json(place: &Place, made: &Made, out: &mut Out<'_>) -> Done {
 
 /// For people.
 pub(super) fn text(place: &Place, made: &Made, wanted: &Wanted, out: &mut Out<'_>) -> Done {
-    out.line(format_args!("ledger       {}", place.state_dir.display()))?;
+    match &place.shared {
+        None => out.line(format_args!("ledger       {}", place.state_dir.display()))?,
+        Some(shared) => {
+            out.line(format_args!("ledger       {}, keys begin with `{}`", shared.url, shared.prefix))?;
+            replicas(place, out)?;
+        }
+    }
     if let Some(file) = &made.token_file {
         out.line(format_args!("admin token  {} (only you can read it)", file.display()))?;
     }
@@ -60,6 +70,26 @@ pub(super) fn text(place: &Place, made: &Made, wanted: &Wanted, out: &mut Out<'_
          '{{\"model\":\"{first}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n"
     ))?;
     out.line(format_args!("Next: gratis serve{}", place.serve_arguments))
+}
+
+/// The file of the pepper, where it is kept in one of ours.
+fn pepper_file(place: &Place) -> Option<&PathBuf> {
+    match &place.pepper {
+        Kept::InFile(file) => Some(file),
+        Kept::Elsewhere(_) => None,
+    }
+}
+
+/// What the other replicas need.
+fn replicas(place: &Place, out: &mut Out<'_>) -> Done {
+    out.line(match pepper_file(place) {
+        Some(file) => format!(
+            "pepper       {}: every other replica needs the same, as `pepper` in its own state folder or as keys.pepper",
+            file.display()
+        ),
+        None => "pepper       that of keys.pepper: every other replica needs the same".to_owned(),
+    })?;
+    out.line("replicas     each has a state folder of its own; the admin token may be another one in each")
 }
 
 /// A model that the example can be tried with: one that chats.

@@ -1,4 +1,4 @@
-//! The body's top level.
+//! The body, object by object.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,24 +9,28 @@ use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
+use super::content::{Content, Texts};
 use super::message::Messages;
-use super::names::{self, Known, Role};
-use super::skim::{Skim, TOO_DEEP, Text, is_sound};
-use super::values::{count, model, switch};
-use super::{Facts, MAX_DEPTH, MAX_NAME, MAX_TOOL_DEPTH, MAX_UNKNOWN, Options, Switch, bound, stream_options, tools};
+use super::names::{self, Known, Role, Table};
+use super::skim::{Skim, TOO_DEEP, Text};
+use super::splice_spans::Slot;
+use super::tables::{self, Grammar};
+use super::{Facts, MAX_DEPTH, MAX_NAME, MAX_UNKNOWN};
+use crate::dialect::Api;
 use crate::dialect::error::DialectError;
 
-/// What is wrong with a value that another parser might read differently.
-const UNSOUND: &str = "is nested too deeply or holds an invalid string or number";
+/// What an app or a parser of ours adds to each text that is ranked, in tokens: the instruction around query and document.
+const RANKED: u64 = 128;
 
 /// Reads a whole body.
-pub(super) fn read(body: &[u8]) -> Result<Facts, DialectError> {
+pub(super) fn read(api: Api, body: &[u8]) -> Result<Facts, DialectError> {
     let Ok(text) = std::str::from_utf8(body) else {
         return Err(DialectError::request("The request body is not valid UTF-8."));
     };
-    let mut reader = Reader::new(text);
+    let mut reader = Reader::new(api, text);
     let mut json = serde_json::Deserializer::from_str(text);
-    let read = (&mut reader).deserialize(&mut json).and_then(|()| json.end());
+    let root = reader.grammar.root;
+    let read = reader.object(root, Place::Root).deserialize(&mut json).and_then(|()| json.end());
     if let Some(problem) = reader.problem.take() {
         return Err(problem);
     }
@@ -35,104 +39,136 @@ pub(super) fn read(body: &[u8]) -> Result<Facts, DialectError> {
 }
 
 /// What is being read, and what was found so far.
-struct Reader<'de> {
-    body: &'de str,
-    facts: Facts,
+pub(super) struct Reader<'de> {
+    pub(super) body: &'de str,
+    pub(super) grammar: Grammar,
+    pub(super) facts: Facts,
+    /// The names of the required parameters that were seen.
+    required: Vec<&'static str>,
+    /// The parameter that is being read.
+    pub(super) at: Option<&'static str>,
+    /// An error of ours, which the JSON reader's own error type has no room for.
+    pub(super) problem: Option<DialectError>,
+    pub(super) n: Option<u64>,
+    pub(super) best_of: Option<u64>,
+    /// The name and the value of the first bound of an answer.
+    pub(super) answer: Option<(&'static str, u64)>,
+    pub(super) other_thinking: bool,
+    /// Text that is read once beside each other one, in tokens.
+    query: u64,
+    /// How deep a value may be nested in the object that is being read.
+    pub(super) left: u8,
+}
+
+/// Which object is being read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Root,
+    Input,
+    Parameters,
+}
+
+/// One object of the body.
+pub(super) struct Object<'r, 'de> {
+    reader: &'r mut Reader<'de>,
+    table: Table,
+    place: Place,
     /// The known parameters that were seen, one bit each.
     seen: u64,
     /// The names of the unknown ones.
     others: Vec<Cow<'de, str>>,
-    /// The parameter that is being read.
-    at: Option<&'static str>,
-    /// An error of ours, which the JSON reader's own error type has no room for.
-    problem: Option<DialectError>,
-    n: Option<u64>,
-    best_of: Option<u64>,
-    max_tokens: Option<u64>,
-    max_completion_tokens: Option<u64>,
-    other_thinking: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for &mut Reader<'de> {
+impl<'de> DeserializeSeed<'de> for Object<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+        match self.place {
+            Place::Root | Place::Parameters => deserializer.deserialize_map(self),
+            Place::Input => deserializer.deserialize_any(self),
+        }
     }
 }
 
-impl<'de> Visitor<'de> for &mut Reader<'de> {
+impl<'de> Visitor<'de> for Object<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    /// An encrypted input, which only the provider can read (W 2.3).
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<(), E> {
+        self.reader.facts.unbound("an encrypted input");
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let inner = MAX_DEPTH - if self.place == Place::Root { 1 } else { 2 };
         while let Some(key) = map.next_key_seed(Text)? {
-            let known = self.identify(key).map_err(|problem| self.fail(problem))?;
-            self.at = known.as_ref().map(|known| known.name);
-            match known {
-                Some(Known { role: Role::Messages, .. }) => {
-                    map.next_value_seed(Messages { facts: &mut self.facts, left: MAX_DEPTH - 1 })?;
+            let known = self.identify(key).map_err(|problem| self.reader.fail(problem))?;
+            let at = std::mem::replace(&mut self.reader.at, known.as_ref().map(|known| known.name));
+            let reader = &mut *self.reader;
+            let words = reader.facts.api == Api::Responses;
+            match known.as_ref().map(|known| known.role) {
+                Some(Role::Messages) => {
+                    map.next_value_seed(Messages { facts: &mut reader.facts, left: inner, words })?;
                 }
-                Some(Known { role: Role::Harmless, .. }) => map.next_value_seed(Skim { left: MAX_DEPTH - 1 })?,
-                Some(known) => {
+                Some(Role::Input) => map.next_value_seed(reader.object(reader.grammar.input, Place::Input))?,
+                Some(Role::Content) => map.next_value_seed(Texts { facts: &mut reader.facts, left: inner })?,
+                Some(Role::Documents) => {
+                    let before = reader.facts.input.messages;
+                    map.next_value_seed(Texts { facts: &mut reader.facts, left: inner })?;
+                    let ranked = reader.facts.input.messages - before;
+                    reader.facts.input.text = reader.facts.input.text.saturating_add(ranked.saturating_mul(RANKED));
+                }
+                Some(Role::Query) => {
+                    let before = reader.facts.input.text;
+                    map.next_value_seed(Content { facts: &mut reader.facts, left: inner })?;
+                    let length = std::mem::replace(&mut reader.facts.input.text, before).saturating_sub(before);
+                    reader.query = reader.query.saturating_add(length);
+                }
+                Some(Role::Harmless) => map.next_value_seed(Skim { left: inner })?,
+                Some(_) => {
                     let raw: &'de RawValue = map.next_value()?;
-                    self.parameter(&known, raw).map_err(|problem| self.fail(problem))?;
+                    let taken = known.as_ref().map_or(Ok(()), |known| reader.parameter(known, raw));
+                    taken.map_err(|problem| reader.fail(problem))?;
                 }
                 None => {
                     let raw: &'de RawValue = map.next_value()?;
-                    self.unknown(raw).map_err(|problem| self.fail(problem))?;
+                    reader.unknown(raw).map_err(|problem| reader.fail(problem))?;
                 }
             }
-            self.at = None;
+            self.reader.at = at;
         }
         Ok(())
     }
 }
 
-impl<'de> Reader<'de> {
-    fn new(body: &'de str) -> Self {
-        let mut facts = Facts { choices: 1, ..Facts::default() };
-        facts.spans.length = body.len();
-        facts.spans.open = body.find('{').map_or(0, |at| at + 1);
-        Self {
-            body,
-            facts,
-            seen: 0,
-            others: Vec::new(),
-            at: None,
-            problem: None,
-            n: None,
-            best_of: None,
-            max_tokens: None,
-            max_completion_tokens: None,
-            other_thinking: false,
-        }
-    }
-
-    /// Keeps a problem of ours and stops the JSON reader.
-    fn fail<E: de::Error>(&mut self, problem: DialectError) -> E {
-        self.problem = Some(problem);
-        E::custom("refused")
-    }
-
+impl<'de> Object<'_, 'de> {
     /// Which parameter a key is; refuses a second one of the same name and one that only looks like a metered one.
     fn identify(&mut self, key: Cow<'de, str>) -> Result<Option<Known>, DialectError> {
-        if let Some(known) = names::known(&key) {
+        if let Some(known) = names::known(self.table, &key) {
             let bit = 1_u64 << known.index;
             if self.seen & bit != 0 {
                 return Err(DialectError::parameter(known.name, "is given twice"));
             }
             self.seen |= bit;
+            if self.place == Place::Root {
+                self.reader.required.push(known.name);
+            }
             return Ok(Some(known));
         }
         if key.len() > MAX_NAME {
             return Err(DialectError::request("The request body has a parameter whose name is too long."));
         }
-        if let Some(name) = names::disguised(&key) {
+        if let Some(name) = names::disguised(self.table, &key) {
             return Err(DialectError::parameter(name, "is written in another way than this; use exactly this name"));
+        }
+        if self.place == Place::Root
+            && let Some(name) = names::disguised(self.reader.grammar.parameters, &key)
+        {
+            return Err(DialectError::parameter(name, "belongs into `parameters`"));
         }
         if self.others.contains(&key) {
             return Err(DialectError::request("The request body gives a parameter twice."));
@@ -141,127 +177,58 @@ impl<'de> Reader<'de> {
             return Err(DialectError::request("The request body has too many unknown parameters."));
         }
         if names::names_media(&key) {
-            self.facts.unbound("an unknown parameter that may refer to media");
+            self.reader.facts.unbound("an unknown parameter that may refer to media");
+            self.reader.facts.units.video |= names::names_moving(&key);
         }
         self.others.push(key);
         Ok(None)
     }
+}
 
-    /// Takes the value of a parameter that decides the cost.
-    fn parameter(&mut self, known: &Known, raw: &'de RawValue) -> Result<(), DialectError> {
-        let name = known.name;
-        let said = raw.get() != "null";
-        match known.role {
-            Role::Model => self.facts.model = model(raw)?,
-            Role::Stream => self.facts.stream = switch(name, raw)?.unwrap_or(false),
-            Role::StreamOptions => self.stream_options(raw)?,
-            Role::Choices => self.n = count(name, raw)?,
-            Role::BestOf => self.best_of = count(name, raw)?,
-            Role::MaxTokens => {
-                self.max_tokens = count(name, raw)?;
-                self.facts.spans.max_tokens = Some(self.span(raw.get()));
-            }
-            Role::MaxCompletionTokens => {
-                self.max_completion_tokens = count(name, raw)?;
-                self.facts.spans.max_completion_tokens = Some(self.span(raw.get()));
-            }
-            Role::ThinkingBudget => {
-                self.facts.thinking.budget = count(name, raw)?;
-                self.facts.spans.thinking_budget = Some(self.span(raw.get()));
-            }
-            Role::EnableThinking => {
-                self.facts.thinking.enabled = switch(name, raw)?;
-                self.facts.spans.enable_thinking = if said { Switch::Said } else { Switch::Null(self.span(raw.get())) };
-            }
-            Role::OtherThinking => {
-                self.prompt(name, raw, MAX_DEPTH - 1)?;
-                self.other_thinking |= said;
-            }
-            Role::Tools => self.tools(raw)?,
-            Role::Functions => {
-                self.prompt(name, raw, MAX_TOOL_DEPTH)?;
-                self.facts.input.has_tools |= said;
-            }
-            Role::Prompt => self.prompt(name, raw, MAX_TOOL_DEPTH)?,
-            Role::BilledApart => {
-                self.prompt(name, raw, MAX_DEPTH - 1)?;
-                if said && raw.get() != "false" {
-                    self.facts.surcharge(name);
-                    self.facts.unbound(name);
-                }
-            }
-            Role::ServiceTier => {
-                self.prompt(name, raw, MAX_DEPTH - 1)?;
-                if said && !matches!(raw.get(), "\"auto\"" | "\"default\"") {
-                    self.facts.surcharge(name);
-                }
-            }
-            Role::Unbounded => {
-                self.prompt(name, raw, MAX_DEPTH - 1)?;
-                if said {
-                    self.facts.unbound(name);
-                }
-            }
-            // Both are read as they stream past and never come here.
-            Role::Messages | Role::Harmless => {}
-        }
-        Ok(())
-    }
-
-    /// Counts a value that may end up in the prompt as JSON.
-    fn prompt(&mut self, name: &str, raw: &RawValue, depth: u8) -> Result<(), DialectError> {
-        if !is_sound(raw, depth) {
-            return Err(DialectError::parameter(name, UNSOUND));
-        }
-        self.facts.input.json = self.facts.input.json.saturating_add(bound::json(raw.get()));
-        Ok(())
-    }
-
-    /// Counts the value of a parameter that we do not know: it may end up in the prompt, too.
-    fn unknown(&mut self, raw: &RawValue) -> Result<(), DialectError> {
-        self.prompt("", raw, MAX_DEPTH - 1)
-            .map_err(|_| DialectError::request(format!("The value of an unknown parameter {UNSOUND}.")))
-    }
-
-    fn tools(&mut self, raw: &RawValue) -> Result<(), DialectError> {
-        let Some(found) = tools::read(raw) else {
-            return Err(DialectError::parameter("tools", "must be a list of tools, nested at most 32 deep"));
+impl<'de> Reader<'de> {
+    fn new(api: Api, body: &'de str) -> Self {
+        let grammar = tables::grammar(api);
+        let mut facts = Facts { api, choices: 1, ..Facts::default() };
+        let open = body.find('{').map_or(0, |at| at + 1);
+        facts.spans.length = body.len();
+        facts.spans.answer_name = grammar.answer;
+        facts.spans.no_thinking = grammar.no_thinking;
+        facts.spans.slot = match grammar.parameters {
+            [] => Slot::in_object(open, false),
+            _ => Slot::before(open, "\"parameters\":{", "},"),
         };
-        self.facts.input.json = self.facts.input.json.saturating_add(bound::json(raw.get()));
-        self.facts.input.has_tools |= found.any;
-        if found.server_side {
-            self.facts.surcharge("tools");
-            self.facts.unbound("tools that run at the provider");
+        facts.thinking.adds_budget = grammar.adds_budget;
+        // Whoever names no action may make a voice.
+        facts.units.made = 1;
+        Self {
+            body,
+            grammar,
+            facts,
+            required: Vec::new(),
+            at: None,
+            problem: None,
+            n: None,
+            best_of: None,
+            answer: None,
+            other_thinking: false,
+            query: 0,
+            left: MAX_DEPTH - 1,
         }
-        if found.cache_control {
-            self.facts.surcharge("cache_control");
-        }
-        Ok(())
     }
 
-    fn stream_options(&mut self, raw: &'de RawValue) -> Result<(), DialectError> {
-        let name = "stream_options";
-        let text = raw.get();
-        let span = self.span(text);
-        if text == "null" {
-            self.facts.spans.options = Options::Null(span);
-            return Ok(());
-        }
-        let Some(found) = stream_options::read(raw) else {
-            return Err(DialectError::parameter(name, "must be an object with `include_usage` at most once"));
-        };
-        self.facts.spans.options = match found.include_usage {
-            None => Options::Silent { at: span.start + 1, empty: !found.any },
-            Some(raw) => {
-                self.facts.usage_asked = switch("stream_options.include_usage", raw)?.unwrap_or(false);
-                Options::Said(self.span(raw.get()))
-            }
-        };
-        Ok(())
+    pub(super) fn object(&mut self, table: Table, place: Place) -> Object<'_, 'de> {
+        Object { reader: self, table, place, seen: 0, others: Vec::new() }
+    }
+
+    /// Keeps a problem of ours and stops the JSON reader.
+    fn fail<E: de::Error>(&mut self, problem: DialectError) -> E {
+        // The first one is told: what contains it fails because of it.
+        self.problem.get_or_insert(problem);
+        E::custom("refused")
     }
 
     /// Where a part of the body stands in it.
-    fn span(&self, part: &str) -> Range<usize> {
+    pub(super) fn span(&self, part: &str) -> Range<usize> {
         let start = part.as_ptr().addr().saturating_sub(self.body.as_ptr().addr());
         start..start + part.len()
     }
@@ -289,25 +256,18 @@ impl<'de> Reader<'de> {
             let error = DialectError::request("you must provide a model parameter.");
             return Err(DialectError { param: Some("model".to_owned()), ..error });
         }
-        if !self.has("messages") {
-            return Err(DialectError::parameter("messages", "must be a list of messages"));
+        if let Some((name, must)) = self.grammar.required.iter().find(|(name, _)| !self.required.contains(name)) {
+            return Err(DialectError::parameter(name, must));
         }
-        self.facts.answer = match (self.max_tokens, self.max_completion_tokens) {
-            (Some(one), Some(other)) if one != other => {
-                let must = "disagrees with `max_completion_tokens`; give one of them";
-                return Err(DialectError::parameter("max_tokens", must));
-            }
-            (one, other) => one.or(other),
-        };
+        self.facts.answer = self.answer.map(|(_, value)| value);
+        self.facts.units.images = self.n;
+        let texts = self.facts.input.messages.max(1);
+        self.facts.input.text = self.facts.input.text.saturating_add(self.query.saturating_mul(texts));
         let choices = self.n.unwrap_or(1).max(self.best_of.unwrap_or(1));
         self.facts.choices = u32::try_from(choices).unwrap_or(u32::MAX);
         if self.other_thinking {
             self.facts.thinking.enabled = Some(true);
         }
         Ok(self.facts)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        names::known(name).is_some_and(|known| self.seen & (1 << known.index) != 0)
     }
 }

@@ -37,6 +37,35 @@ pub(super) fn json(raw: &str) -> u64 {
     as_u64(raw.len()).saturating_mul(JSON_GROWTH)
 }
 
+/// What so many token ids are: one token each.
+pub(super) fn ids(count: usize) -> u64 {
+    as_u64(count)
+}
+
+/// The characters that a text has at most where it is spoken, as they are charged: a Han character counts 2, others 1 (W 4). A
+/// character outside of the basic plane counts 2 as well: it is two units where a service counts those.
+/// The second figure leaves out what stands in tags.
+pub(super) fn characters(text: &str) -> (u64, u64) {
+    let (mut all, mut spoken, mut tag) = (0_u64, 0_u64, false);
+    for c in text.chars() {
+        let weight = if is_han(c) || c > '\u{FFFF}' { 2 } else { 1 };
+        all += weight;
+        tag |= c == '<';
+        if !tag {
+            spoken += weight;
+        }
+        tag &= c != '>';
+    }
+    (all, spoken)
+}
+
+/// Whether a character is one of the Han script.
+fn is_han(c: char) -> bool {
+    matches!(c,
+        '\u{2E80}'..='\u{2FDF}' | '\u{3005}' | '\u{3007}' | '\u{3021}'..='\u{3029}' | '\u{3038}'..='\u{303B}'
+        | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}')
+}
+
 fn as_u64(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,8 @@
-//! The top-level parameters that we know, and keys that only look like one.
+//! The parameters that we know, and keys that only look like one.
 
-/// What a top-level parameter means for the cost.
+use crate::dialect::Kind;
+
+/// What a parameter means for the cost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
     Model,
@@ -9,16 +11,46 @@ pub(super) enum Role {
     StreamOptions,
     Choices,
     BestOf,
-    MaxTokens,
-    MaxCompletionTokens,
+    /// The bound of one answer.
+    Answer,
     ThinkingBudget,
     EnableThinking,
+    /// Anthropic's object with a `type` and a `budget_tokens`.
+    ThinkingObject,
     /// Another way to ask for thinking, of other models on the platform.
     OtherThinking,
     Tools,
     Functions,
     /// Ends up in the prompt as JSON.
     Prompt,
+    /// Text, a list of texts, or of parts of content.
+    Content,
+    /// One text alone, or the ids of its tokens.
+    OneText,
+    /// What is read once beside each of the documents.
+    Query,
+    /// Texts that are ranked.
+    Documents,
+    /// The object that holds what is read.
+    Input,
+    /// The object that holds the bounds.
+    Parameters,
+    /// Seconds that are made.
+    Duration,
+    /// A list of recordings.
+    Recordings,
+    /// How many images one answer has, beside `n`.
+    MaxImages,
+    /// Whether the number of images is left to the model.
+    Interleave,
+    /// Whether the text has tags that are not spoken.
+    Ssml,
+    /// What is done with a voice.
+    Action,
+    /// The voice that something is done with.
+    Voice,
+    /// A response, or a conversation, that the call goes on from.
+    Reference(Kind),
     /// Billed apart when it is anything but false or null (W 4).
     BilledApart,
     /// Billed apart when it names another tier than the default.
@@ -29,6 +61,9 @@ pub(super) enum Role {
     Harmless,
 }
 
+/// The parameters of one object.
+pub(super) type Table = &'static [(&'static str, Role)];
+
 /// A known parameter: its place in the table, its name, its role.
 pub(super) struct Known {
     pub(super) index: usize,
@@ -36,76 +71,17 @@ pub(super) struct Known {
     pub(super) role: Role,
 }
 
-/// Every parameter that we know; those that most requests have stand first.
-const TABLE: [(&str, Role); 55] = [
-    ("model", Role::Model),
-    ("messages", Role::Messages),
-    ("stream", Role::Stream),
-    ("stream_options", Role::StreamOptions),
-    ("max_tokens", Role::MaxTokens),
-    ("temperature", Role::Harmless),
-    ("top_p", Role::Harmless),
-    ("tools", Role::Tools),
-    ("tool_choice", Role::Prompt),
-    ("enable_thinking", Role::EnableThinking),
-    ("thinking_budget", Role::ThinkingBudget),
-    ("max_completion_tokens", Role::MaxCompletionTokens),
-    ("response_format", Role::Prompt),
-    ("n", Role::Choices),
-    ("best_of", Role::BestOf),
-    ("functions", Role::Functions),
-    ("function_call", Role::Prompt),
-    ("reasoning_effort", Role::OtherThinking),
-    ("reasoning", Role::OtherThinking),
-    ("thinking", Role::OtherThinking),
-    ("chat_template_kwargs", Role::OtherThinking),
-    ("enable_search", Role::BilledApart),
-    ("search_options", Role::BilledApart),
-    ("web_search_options", Role::BilledApart),
-    ("enable_code_interpreter", Role::BilledApart),
-    ("plugins", Role::BilledApart),
-    ("skill", Role::BilledApart),
-    ("cache_control", Role::BilledApart),
-    ("service_tier", Role::ServiceTier),
-    ("previous_response_id", Role::Unbounded),
-    ("conversation", Role::Unbounded),
-    ("session_id", Role::Unbounded),
-    ("file_ids", Role::Unbounded),
-    ("modalities", Role::Unbounded),
-    ("audio", Role::Unbounded),
-    ("top_k", Role::Harmless),
-    ("min_p", Role::Harmless),
-    ("seed", Role::Harmless),
-    ("stop", Role::Harmless),
-    ("presence_penalty", Role::Harmless),
-    ("frequency_penalty", Role::Harmless),
-    ("repetition_penalty", Role::Harmless),
-    ("logprobs", Role::Harmless),
-    ("top_logprobs", Role::Harmless),
-    ("logit_bias", Role::Harmless),
-    ("user", Role::Harmless),
-    ("metadata", Role::Harmless),
-    ("store", Role::Harmless),
-    ("parallel_tool_calls", Role::Harmless),
-    ("vl_high_resolution_images", Role::Harmless),
-    ("incremental_output", Role::Harmless),
-    ("preserve_thinking", Role::Harmless),
-    ("prompt_cache_key", Role::Harmless),
-    ("safety_identifier", Role::Harmless),
-    ("tool_stream", Role::Harmless),
-];
-
 /// The known parameter of exactly this name.
-pub(super) fn known(key: &str) -> Option<Known> {
-    let index = TABLE.iter().position(|(name, _)| *name == key)?;
-    TABLE.get(index).map(|&(name, role)| Known { index, name, role })
+pub(super) fn known(table: Table, key: &str) -> Option<Known> {
+    let index = table.iter().position(|(name, _)| *name == key)?;
+    table.get(index).map(|&(name, role)| Known { index, name, role })
 }
 
 /// The metered parameter that a lenient parser could take `key` for: the comparison leaves out case, punctuation,
 /// control characters and a leading `is`, as parsers of the platform's own family do. `key` itself is none of ours.
-pub(super) fn disguised(key: &str) -> Option<&'static str> {
+pub(super) fn disguised(table: Table, key: &str) -> Option<&'static str> {
     let metered = |role: Role| role != Role::Harmless;
-    TABLE.iter().find(|(name, role)| metered(*role) && looks_like(key, name)).map(|(name, _)| *name)
+    table.iter().find(|(name, role)| metered(*role) && looks_like(key, name)).map(|(name, _)| *name)
 }
 
 /// Whether a lenient parser could take `key` for `name`.
@@ -128,4 +104,10 @@ fn fold(key: &str) -> impl Iterator<Item = char> {
 pub(super) fn names_media(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     ["image", "video", "audio", "file", "media", "url"].iter().any(|word| key.contains(word))
+}
+
+/// Whether such a member may carry or refer to a video, whose seconds may be charged.
+pub(super) fn names_moving(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["video", "reference", "media", "file"].iter().any(|word| key.contains(word)) || key == "url"
 }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::MAX_TOOL_DEPTH;
 use super::skim::{Skim, Text};
+use crate::dialect::Api;
 
 /// What a list of tools is made of.
 #[derive(Clone, Copy, Default)]
@@ -21,14 +22,22 @@ pub(super) struct Tools {
 }
 
 /// Reads the value of `tools`; `None` where it is not a list of objects that are nested at most 32 deep.
-pub(super) fn read(raw: &RawValue) -> Option<Tools> {
+pub(super) fn read(raw: &RawValue, api: Api) -> Option<Tools> {
     let mut tools = Tools::default();
     let mut reader = serde_json::Deserializer::from_str(raw.get());
-    List(&mut tools).deserialize(&mut reader).ok()?;
+    List(&mut tools, api).deserialize(&mut reader).ok()?;
     Some(tools)
 }
 
-struct List<'t>(&'t mut Tools);
+/// Anthropic's `thinking`; a member that is given twice fails it.
+#[derive(serde::Deserialize)]
+pub(super) struct Thinking<'a> {
+    pub(super) r#type: String,
+    #[serde(borrow)]
+    pub(super) budget_tokens: Option<&'a RawValue>,
+}
+
+struct List<'t>(&'t mut Tools, Api);
 
 impl<'de> DeserializeSeed<'de> for List<'_> {
     type Value = ();
@@ -50,14 +59,14 @@ impl<'de> Visitor<'de> for List<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(Tool(self.0))?.is_some() {
+        while seq.next_element_seed(Tool(&mut *self.0, self.1))?.is_some() {
             self.0.any = true;
         }
         Ok(())
     }
 }
 
-struct Tool<'t>(&'t mut Tools);
+struct Tool<'t>(&'t mut Tools, Api);
 
 impl<'de> DeserializeSeed<'de> for Tool<'_> {
     type Value = ();
@@ -75,11 +84,13 @@ impl<'de> Visitor<'de> for Tool<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut function = false;
+        // An Anthropic tool without a type is one that the client runs.
+        let anthropic = self.1 == Api::Messages;
+        let mut function = anthropic;
         while let Some(key) = map.next_key_seed(Text)? {
             match &*key {
                 "type" => {
-                    function = map.next_value_seed(Text)? == "function";
+                    function = map.next_value_seed(Text)? == if anthropic { "custom" } else { "function" };
                     self.0.server_side |= !function;
                 }
                 name => {

@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{MAX_COUNT, MAX_MODEL};
+use crate::dialect::Kind;
 use crate::dialect::error::DialectError;
 
 /// A model code.
@@ -34,4 +35,28 @@ pub(super) fn switch(name: &str, raw: &RawValue) -> Result<Option<bool>, Dialect
         "false" => Ok(Some(false)),
         _ => Err(DialectError::parameter(name, "must be true or false")),
     }
+}
+
+/// The ids of things: text, an object with an `id`, or a list of those.
+pub(super) fn references(raw: &RawValue) -> Option<Vec<String>> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum One {
+        Plain(String),
+        Named { id: String },
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Any {
+        One(One),
+        Many(Vec<One>),
+    }
+    let found = match serde_json::from_str(raw.get()).ok()? {
+        Any::One(one) => vec![one],
+        Any::Many(many) => many,
+    };
+    let ids = found.into_iter().map(|one| match one {
+        One::Plain(id) | One::Named { id } => Some(id).filter(|id| Kind::is_id(id)),
+    });
+    ids.collect()
 }

@@ -4,12 +4,15 @@ use serde::Deserialize;
 
 use super::{Finding, Flags, Reading, UsageDetails, usage};
 use crate::dialect::error::UpstreamError;
-use crate::dialect::json_scan::{Choices, JsonScan, Progress};
+use crate::dialect::finish::Finish;
+use crate::dialect::json_scan::{Captured, Choices, JsonScan, Progress};
+use crate::dialect::{Api, Dialect, Kind, Watch};
 use crate::ledger::Usage;
 
 /// What the frames said so far.
 #[derive(Debug, Default)]
 pub(in crate::dialect) struct Tally {
+    watch: Watch,
     usage: Option<Usage>,
     details: UsageDetails,
     error: Option<UpstreamError>,
@@ -22,31 +25,87 @@ pub(in crate::dialect) struct Tally {
     marked: bool,
     /// The stream came to its proper end.
     clean: bool,
+    task: Option<String>,
+    made: Option<String>,
+    /// The frames are events of a stream, which may end too early.
+    stream: bool,
+    /// Whether the DashScope dialect said that the reply is finished.
+    pub(in crate::dialect) finish: Finish,
+}
+
+/// What a frame turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::dialect) enum FrameKind {
+    /// The usage chunk of a chat stream: no choices, and a usage.
+    UsageChunk,
+    /// The event that ends the stream.
+    Last,
+    /// Any other.
+    Other,
 }
 
 /// The members of an error that matter.
 #[derive(Deserialize, Default)]
 struct Envelope {
     code: Option<serde_json::Value>,
+    r#type: Option<String>,
     message: Option<String>,
 }
 
 impl Tally {
-    /// Takes what a frame said. Gives whether it is the usage chunk of a stream: no choices, and a usage.
-    pub(in crate::dialect) fn frame(&mut self, scan: &JsonScan) -> bool {
+    pub(in crate::dialect) fn new(watch: Watch) -> Self {
+        Self { watch, ..Self::default() }
+    }
+
+    /// The frames are events of a stream.
+    pub(in crate::dialect) fn streams(&mut self) {
+        self.stream = true;
+    }
+
+    /// Whether the usage so far is that of a whole reply. A stream that shows usage before its end has to say that it ended: one
+    /// that was cut off may still end in the proper way of its connection.
+    fn is_whole(&self) -> bool {
+        let ended = match self.watch.api.dialect() {
+            _ if !self.stream => self.marked || self.clean,
+            Dialect::OpenAi if self.watch.api != Api::Responses => self.marked || self.clean,
+            Dialect::OpenAi | Dialect::Anthropic => self.marked,
+            Dialect::DashScope => self.finish.seen && (self.marked || self.clean),
+        };
+        self.last || (ended && self.error.is_none())
+    }
+
+    /// A scanner for the objects of this call's replies.
+    pub(in crate::dialect) fn scan(&self) -> JsonScan {
+        JsonScan::within(self.watch.api.wrapper())
+    }
+
+    /// Takes what a frame said.
+    pub(in crate::dialect) fn frame(&mut self, scan: &JsonScan) -> FrameKind {
         if scan.progress != Progress::Closed {
             self.other = true;
-            return false;
+            return FrameKind::Other;
         }
-        let chunk = scan.choices == Choices::Empty && scan.usage.value().is_some_and(|usage| usage.starts_with(b"{"));
+        let chat = matches!(self.watch.api, Api::Chat | Api::Completions);
+        let chunk =
+            chat && scan.choices == Choices::Empty && scan.usage.value().is_some_and(|raw| raw.starts_with(b"{"));
+        let ends = text(&scan.kind).is_some_and(|kind| self.watch.api.ends_with(&kind));
         if let Some(raw) = scan.usage.value() {
             self.usage(raw, chunk);
         }
-        match envelope(scan) {
+        let native = self.watch.api.dialect() != Dialect::OpenAi || self.watch.api == Api::Responses;
+        match envelope(scan).or_else(|| bare_envelope(scan).filter(|_| native)) {
             Some(error) => self.error = Some(error),
             None => self.other = true,
         }
-        chunk
+        self.ids(scan);
+        if ends {
+            self.marked = true;
+        }
+        match () {
+            () if chunk => FrameKind::UsageChunk,
+            () if ends => FrameKind::Last,
+            () => FrameKind::Other,
+        }
     }
 
     /// Takes a whole reply that is one object. It may be an envelope of the other form as well, with a `code` beside no
@@ -59,6 +118,20 @@ impl Tally {
             self.other = plain;
         }
         self.marked = true;
+    }
+
+    /// Takes the ids of what was made.
+    fn ids(&mut self, scan: &JsonScan) {
+        // What is no id as a path may carry it is not asked about.
+        let id = |captured: &Captured| text(captured).filter(|id| Kind::is_id(id));
+        if self.watch.api.may_be_task() && scan.usage.value().is_none() {
+            // What is over already needs no one to ask again.
+            let over = text(&scan.task_status).is_some_and(|status| matches!(&*status, "FAILED" | "CANCELED"));
+            self.task = id(&scan.task_id).filter(|_| !over).or_else(|| self.task.take());
+        }
+        if matches!(self.watch.api, Api::Responses | Api::Voice) {
+            self.made = id(&scan.id).or_else(|| self.made.take());
+        }
     }
 
     /// Takes a usage that stands in a body which was cut off behind it: it counts, as a part.
@@ -86,7 +159,8 @@ impl Tally {
 
     /// The encoding could not be read: how much of it came out before that is chance, so nothing of it counts.
     pub(in crate::dialect) fn undecodable(&mut self) {
-        *self = Self { other: true, flags: Flags { undecodable: true, ..Flags::default() }, ..Self::default() };
+        let flags = Flags { undecodable: true, ..Flags::default() };
+        *self = Self { watch: self.watch, stream: self.stream, other: true, flags, ..Self::default() };
     }
 
     /// Notes that the usage chunk was taken out.
@@ -95,7 +169,7 @@ impl Tally {
     }
 
     fn usage(&mut self, raw: &[u8], last: bool) {
-        let Some(read) = usage::read(raw) else {
+        let Some(read) = usage::read(raw, self.watch.api.counting(self.watch.unit)) else {
             self.flags.usage_malformed = true;
             return;
         };
@@ -114,7 +188,7 @@ impl Tally {
     pub(in crate::dialect) fn finding(&self) -> Finding {
         let complete = self.marked || self.clean;
         let doubtful = self.flags.usage_malformed || self.flags.usage_decreased;
-        let whole = self.last || (complete && self.error.is_none());
+        let whole = self.is_whole();
         let reading = match self.usage {
             None => Reading::None,
             Some(usage) if whole && !doubtful => Reading::Exact(usage),
@@ -125,13 +199,15 @@ impl Tally {
             details: self.details,
             error: self.error.clone(),
             only_error: self.error.is_some() && !self.other && self.usage.is_none() && complete,
+            task: self.task.clone().filter(|_| complete),
+            made: self.made.clone(),
             complete,
             flags: self.flags,
         }
     }
 }
 
-/// The error that a frame holds under `error` (W 1.2).
+/// The error that a frame holds under `error` (W 1.2), or that its `type` says it is (W 1.4).
 fn envelope(scan: &JsonScan) -> Option<UpstreamError> {
     let raw = scan.error.value()?;
     let error: Envelope =
@@ -139,14 +215,18 @@ fn envelope(scan: &JsonScan) -> Option<UpstreamError> {
     let code = match &error.code {
         Some(serde_json::Value::String(code)) => code.clone(),
         Some(other) => other.to_string(),
-        None => String::new(),
+        None => error.r#type.unwrap_or_default(),
     };
     Some(UpstreamError::new(&code, &error.message.unwrap_or_default()))
 }
 
-/// The error that a reply is as a whole: a top-level `code`, and no choices.
+/// The error that an object is as a whole: a top-level `code`, and neither choices nor an output.
 fn bare_envelope(scan: &JsonScan) -> Option<UpstreamError> {
-    let text = |raw: &[u8]| serde_json::from_slice::<String>(raw).ok();
-    let code = scan.code.value().filter(|_| scan.choices == Choices::Unseen).and_then(text)?;
-    Some(UpstreamError::new(&code, &scan.message.value().and_then(text).unwrap_or_default()))
+    let code = text(&scan.code).filter(|code| scan.choices == Choices::Unseen && !scan.wrapped && !code.is_empty())?;
+    Some(UpstreamError::new(&code, &text(&scan.message).unwrap_or_default()))
+}
+
+/// A captured string.
+fn text(captured: &Captured) -> Option<String> {
+    captured.value().and_then(|raw| serde_json::from_slice(raw).ok())
 }

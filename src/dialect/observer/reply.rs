@@ -1,10 +1,11 @@
 //! Watching a reply that is one JSON object.
 
+use crate::dialect::Watch;
 use crate::dialect::finding::Tally;
 use crate::dialect::json_scan::{JsonScan, Progress};
 
 /// The observer of one JSON reply.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reply {
     pub(super) tally: Tally,
     scan: JsonScan,
@@ -12,6 +13,11 @@ pub(super) struct Reply {
 }
 
 impl Reply {
+    pub(super) fn new(watch: Watch) -> Self {
+        let tally = Tally::new(watch);
+        Self { scan: tally.scan(), tally, closed: false }
+    }
+
     /// Looks at a chunk; gives whether the object is closed in it.
     pub(super) fn observe(&mut self, chunk: &[u8]) -> bool {
         if self.closed {

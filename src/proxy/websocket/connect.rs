@@ -16,7 +16,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::dialect::{Encoding, Metering, Observer, Protocol, UpstreamSignal};
+use crate::dialect::{Dialect, Encoding, Observer, Protocol, UpstreamSignal, Watch};
 use crate::proxy::headers;
 use crate::proxy::rejection::{Rejection, UpstreamTrouble};
 use crate::proxy::upstream::{Upstream, UpstreamFailure};
@@ -75,7 +75,7 @@ fn trouble(trouble: UpstreamTrouble) -> Fault {
 }
 
 fn request_headers(upstream: &Upstream, client: &HeaderMap, key: &str) -> HeaderMap {
-    let mut headers = headers::to_upstream(client, upstream.authorization(), true);
+    let mut headers = headers::to_upstream(client, upstream.authorization(), Dialect::OpenAi, true);
     if let Some(value) = client.get(&DATA_INSPECTION) {
         headers.insert(DATA_INSPECTION, value.clone());
     }
@@ -96,7 +96,7 @@ async fn refused(response: Response<Incoming>, most: Duration) -> Fault {
         Ok(Err(_)) | Err(_) => Bytes::new(),
     };
     head.headers.remove(CONTENT_LENGTH);
-    let mut observer = Observer::new(Metering::Chat, Some("application/json"), Encoding::Identity, false);
+    let mut observer = Observer::new(Watch::default(), Some("application/json"), Encoding::Identity, false);
     observer.observe(body.clone());
     observer.end(true);
     let error = observer.finding().error;

@@ -1,10 +1,13 @@
 //! What stands in for a ledger that has not been made yet.
 
 use crate::clock::Clock;
+use crate::dialect::Kind;
 use crate::ledger::{
     AccountId, Book, Entry, HoldId, Key, Operation, Origin, Outcome, PoolId, Reserve, Resolution, Timestamp,
 };
-use crate::store::{Answer, Caller, KeyDigest, KeyStore, LedgerStore, NewAccount, StoreError, StoreErrorKind};
+use crate::store::{
+    Answer, Caller, KeyDigest, KeyStore, LedgerStore, NewAccount, Resource, ResourceStore, StoreError, StoreErrorKind,
+};
 
 /// A store without a ledger: everything that needs one is answered with [`StoreErrorKind::NotInitialised`] and the reason, so that
 /// the program can run, say what is missing, and refuse metered calls.
@@ -71,6 +74,28 @@ impl KeyStore for Absent {
     }
 
     fn add_key<'a>(&'a self, _: &'a AccountId, _: Key, _: KeyDigest) -> Answer<'a, ()> {
+        self.refuse()
+    }
+}
+
+impl ResourceStore for Absent {
+    fn remember(&self, _: Resource) -> Answer<'_, ()> {
+        self.refuse()
+    }
+
+    fn resource<'a>(&'a self, _: Kind, _: &'a str) -> Answer<'a, Option<Resource>> {
+        self.refuse()
+    }
+
+    fn open_tasks(&self, _: usize) -> Answer<'_, Vec<Resource>> {
+        self.refuse()
+    }
+
+    fn close_task<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+        self.refuse()
+    }
+
+    fn forget(&self, _: Kind, _: Timestamp) -> Answer<'_, ()> {
         self.refuse()
     }
 }

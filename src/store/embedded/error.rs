@@ -101,12 +101,12 @@ fn owner(pid: Option<u32>) -> String {
 }
 
 impl OpenError {
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(in crate::store) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
     }
 
-    pub(super) fn sql(action: &'static str, file: &Path) -> impl FnOnce(rusqlite::Error) -> Self {
+    pub(in crate::store) fn sql(action: &'static str, file: &Path) -> impl FnOnce(rusqlite::Error) -> Self {
         let file = file.to_owned();
         move |source| {
             use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};

@@ -17,7 +17,7 @@ use crate::store::KeyDigest;
 
 /// Why the books could not be read.
 #[derive(Debug)]
-pub(super) enum LoadError {
+pub(in crate::store) enum LoadError {
     /// SQLite could not read them.
     Sql(rusqlite::Error),
     /// They contradict themselves; says where, with both figures.
@@ -30,23 +30,23 @@ impl From<rusqlite::Error> for LoadError {
     }
 }
 
-pub(super) type Loaded<T> = Result<T, LoadError>;
+pub(in crate::store) type Loaded<T> = Result<T, LoadError>;
 
-pub(super) fn broken<T>(what: impl Into<String>) -> Loaded<T> {
+pub(in crate::store) fn broken<T>(what: impl Into<String>) -> Loaded<T> {
     Err(LoadError::Broken(what.into()))
 }
 
 /// The facts about the file itself.
 #[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) instance: String,
-    pub(super) past: Past,
+pub(in crate::store) struct Facts {
+    pub(in crate::store) instance: String,
+    pub(in crate::store) past: Past,
     /// Open and presumed holds.
-    pub(super) live: u64,
+    pub(in crate::store) live: u64,
 }
 
 /// Reads the facts about the file.
-pub(super) fn facts(connection: &Connection) -> Loaded<Facts> {
+pub(in crate::store) fn facts(connection: &Connection) -> Loaded<Facts> {
     let mut meta = BTreeMap::new();
     let mut statement = connection.prepare("SELECT name, value, sum FROM meta")?;
     let mut rows = statement.query(())?;

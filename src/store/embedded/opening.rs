@@ -1,33 +1,22 @@
 //! Opening a ledger: the order of steps in which nothing that was used can be forgotten (LEDGER 3).
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::Connection;
 
 use super::account::{Live, Need};
 use super::error::OpenError;
-use super::filesystem;
+use super::file::{check_pages, connect, loading};
 use super::keys::{KeyRing, Placed};
-use super::load::{self, Facts, LoadError};
+use super::load::{self, Facts};
 use super::queue::{Batch, Queue};
-use super::rows::{Write, meta_sum};
-use super::schema::{APPLICATION_ID, FORMAT, TABLES};
+use super::rows::Write;
+use super::schema::LEDGER;
 use super::statements::{self, Statements};
 use super::witness::{Place, Standing, Testimony, Witness, judge};
 use super::{Opening, Recovered, Settings};
 use crate::ledger::{Change, Command, HoldId, HoldState, Resolution, Timestamp, recover_presumed};
 use crate::store::StoreError;
-
-/// The ledger's name in its directory.
-pub(super) const LEDGER_FILE: &str = "ledger.db";
-
-/// Up to this size the whole file is checked at each start; beyond it the rows' own sums and the recount have to do.
-const QUICK_CHECK_BELOW: u64 = 32 << 20;
-
-/// How long to wait for somebody who looks at the file with another tool.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A ledger that is open, before its writer starts.
 pub(super) struct Ready {
@@ -41,62 +30,11 @@ pub(super) struct Ready {
     pub(super) opening: Opening,
 }
 
-/// The directory, if a ledger can be kept there, with the path of the ledger.
-pub(super) fn place(settings: &Settings) -> Result<(PathBuf, PathBuf), OpenError> {
-    let dir = &settings.dir;
-    let dir = match dir.canonicalize() {
-        Ok(dir) => dir,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(OpenError::NotInitialised { dir: dir.clone() });
-        }
-        Err(source) => return Err(OpenError::Io { action: "open the directory", path: dir.clone(), source }),
-    };
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    match filesystem::kind(&mounts, &dir) {
-        Some(kind) if !settings.any_file_system && filesystem::is_remote(kind) => {
-            Err(OpenError::NotLocal { dir, kind: kind.to_owned() })
-        }
-        Some(_) | None => {
-            let file = dir.join(LEDGER_FILE);
-            Ok((dir, file))
-        }
-    }
-}
-
-/// Opens the file, without looking at what is in it.
-pub(super) fn connect(file: &Path) -> Result<Connection, OpenError> {
-    let sql = |action| OpenError::sql(action, file);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags).map_err(sql("open"))?;
-    connection.busy_timeout(PATIENCE).map_err(sql("open"))?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sql("open"))?;
-    let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), (), |row| row.get::<_, i64>(0));
-    let application = pragma("application_id").map_err(sql("read"))?;
-    let format = pragma("user_version").map_err(sql("read"))?;
-    if application != APPLICATION_ID {
-        let what = format!("it is a database of something else (application id {application})");
-        return Err(OpenError::Foreign { file: file.to_owned(), what });
-    }
-    if format > FORMAT {
-        return Err(OpenError::Newer { file: file.to_owned(), found: format, known: FORMAT });
-    }
-    if connection.is_readonly("main").map_err(sql("open"))? {
-        let source = std::io::ErrorKind::PermissionDenied.into();
-        return Err(OpenError::Io { action: "write to", path: file.to_owned(), source });
-    }
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)).map_err(sql("open"))?;
-    if mode != "wal" {
-        return Err(OpenError::Corrupt { file: file.to_owned(), what: format!("its journal mode stays {mode}") });
-    }
-    connection.execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = FULL").map_err(sql("open"))?;
-    Ok(connection)
-}
-
 /// Opens a ledger whose lock is held.
 pub(super) fn open(settings: &Settings, file: &Path, mut witness: Witness, now: Timestamp) -> Result<Ready, OpenError> {
     let said = witness.read();
-    let connection = connect(file)?;
-    let here = Place::of(&file.to_owned())?;
+    let connection = connect(&LEDGER, file)?;
+    let here = Place::of(file)?;
     check_pages(&connection, file)?;
     let facts = load::facts(&connection).map_err(loading(file))?;
     if let Some(said) = said.as_ref().filter(|said| said.instance != facts.instance) {
@@ -124,32 +62,6 @@ pub(super) fn open(settings: &Settings, file: &Path, mut witness: Witness, now: 
     let testimony = Testimony { instance: facts.instance, commits, durable: commits, poisoned: false };
     witness.note(&testimony).and_then(|()| witness.sync()).map_err(OpenError::io("write the lock file of", file))?;
     Ok(Ready { connection, witness, testimony, live, books, queue, keys, opening })
-}
-
-pub(super) fn loading(file: &Path) -> impl Fn(LoadError) -> OpenError {
-    let file = file.to_owned();
-    move |error| match error {
-        LoadError::Broken(what) => OpenError::Corrupt { file: file.clone(), what },
-        LoadError::Sql(error) => match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::DatabaseBusy) => {
-                OpenError::Sql { action: "read", file: file.clone(), source: error }
-            }
-            Some(_) | None => OpenError::Corrupt { file: file.clone(), what: error.to_string() },
-        },
-    }
-}
-
-fn check_pages(connection: &Connection, file: &Path) -> Result<(), OpenError> {
-    let size = std::fs::metadata(file).map_err(OpenError::io("look at", file))?.len();
-    if size > QUICK_CHECK_BELOW {
-        return Ok(());
-    }
-    let verdict: Result<String, _> = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0));
-    match verdict {
-        Ok(verdict) if verdict == "ok" => Ok(()),
-        Ok(verdict) => Err(OpenError::Corrupt { file: file.to_owned(), what: verdict }),
-        Err(error) => Err(loading(file)(error.into())),
-    }
 }
 
 /// First every open hold is posted in full, whatever was or was not sent; only then what the watermarks promise beyond that.
@@ -237,56 +149,4 @@ fn commit(connection: &Connection, batch: &Batch, facts: &Facts) -> rusqlite::Re
     let number = facts.past.commits + 1;
     statements.commit_batch(batch, number)?;
     Ok((number, statements.live))
-}
-
-/// Makes an empty ledger under a name of its own and then gives it its name, so that there is never half a ledger.
-pub(super) fn create(dir: &Path, file: &Path, witness: &mut Witness, now: Timestamp) -> Result<(), OpenError> {
-    if file.exists() {
-        return Err(OpenError::Exists { file: file.to_owned() });
-    }
-    let unfinished = dir.join("ledger.db.new");
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let stale = dir.join(format!("ledger.db.new{suffix}"));
-        match std::fs::remove_file(&stale) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(OpenError::Io { action: "remove", path: stale, source }),
-        }
-    }
-    // A log that an earlier ledger left behind would be played into the new one.
-    for suffix in ["-wal", "-shm"] {
-        let stale = dir.join(format!("{LEDGER_FILE}{suffix}"));
-        if stale.exists() {
-            return Err(OpenError::Exists { file: stale });
-        }
-    }
-    make_private(&unfinished)?;
-    let instance = uuid::Uuid::now_v7().simple().to_string();
-    write_tables(&unfinished, &instance, now).map_err(OpenError::sql("make", file))?;
-    std::fs::rename(&unfinished, file).map_err(OpenError::io("name", file))?;
-    let testimony = Testimony { instance, commits: 0, durable: 0, poisoned: false };
-    witness.note(&testimony).and_then(|()| witness.sync()).map_err(OpenError::io("write the lock file of", file))?;
-    std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(OpenError::io("sync", dir))
-}
-
-fn make_private(file: &Path) -> Result<(), OpenError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-    made.map(drop).map_err(OpenError::io("make", file))
-}
-
-fn write_tables(file: &Path, instance: &str, now: Timestamp) -> rusqlite::Result<()> {
-    let connection = Connection::open(file)?;
-    connection.execute_batch("PRAGMA synchronous = FULL; BEGIN")?;
-    connection.execute_batch(TABLES)?;
-    connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};"))?;
-    let created = now.0.to_string();
-    let facts =
-        [("instance", instance), ("created", &created), ("boot", ""), ("device", ""), ("inode", ""), ("clean", "1")];
-    for (name, value) in facts {
-        connection.execute("INSERT INTO meta VALUES (?1, ?2, ?3)", params![name, value, meta_sum(name, value)])?;
-    }
-    connection.execute("UPDATE pulse SET commits = 0, live = 0, sum = ?1", [super::rows::pulse_sum(0, 0)])?;
-    connection.execute_batch("COMMIT")?;
-    connection.close().map_err(|(_, error)| error)
 }

@@ -46,7 +46,7 @@ pub(super) struct Pen {
 
 /// Why nothing can be written any more.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(in crate::store) enum Failure {
     #[error("{0}")]
     Sql(#[from] rusqlite::Error),
     #[error("the lock file: {0}")]

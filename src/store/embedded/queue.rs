@@ -70,7 +70,7 @@ impl Drop for Batch {
 
 /// Those who wait for one commit.
 #[derive(Debug, Default)]
-pub(super) struct Group {
+pub(in crate::store) struct Group {
     done: OnceLock<Result<(), String>>,
     notify: Notify,
     /// The batch that it waits for while nobody has taken it upon himself to commit it.
@@ -82,7 +82,7 @@ const NO_BATCH: u64 = 0;
 
 impl Group {
     /// Until the commit is done.
-    pub(super) async fn wait(&self) -> Result<(), StoreError> {
+    pub(in crate::store) async fn wait(&self) -> Result<(), StoreError> {
         if self.done.get().is_none() {
             let mut notified = std::pin::pin!(self.notify.notified());
             notified.as_mut().enable();
@@ -102,7 +102,12 @@ impl Group {
         Some(self.lead.swap(NO_BATCH, Ordering::Relaxed)).filter(|number| *number != NO_BATCH)
     }
 
-    pub(super) fn finish(&self, result: Result<(), String>) {
+    /// Whether the commit is done and went well.
+    pub(in crate::store) fn is_done(&self) -> bool {
+        matches!(self.done.get(), Some(Ok(())))
+    }
+
+    pub(in crate::store) fn finish(&self, result: Result<(), String>) {
         // Only the first verdict counts.
         let _ = self.done.set(result);
         self.notify.notify_waiters();
@@ -356,6 +361,6 @@ impl Queue {
     }
 }
 
-pub(super) fn unavailable(detail: &str) -> StoreError {
+pub(in crate::store) fn unavailable(detail: &str) -> StoreError {
     StoreError { kind: StoreErrorKind::Unavailable, detail: detail.to_owned() }
 }

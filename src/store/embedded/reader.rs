@@ -1,58 +1,31 @@
 //! Questions to the disk, on a connection and a thread of their own: a long answer holds up no commit.
 
 use std::path::Path;
-use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
-use tokio::sync::{mpsc, oneshot};
 
+use super::desk::Desk;
 use super::error::OpenError;
-use super::queue::unavailable;
 use super::rows::parse;
 use crate::ledger::{Entry, EntryKind, GrantId, HoldId, HoldState, PoolId, Timestamp, Usage};
-use crate::store::{StoreError, StoreErrorKind};
-
-type Job = Box<dyn FnOnce(&Connection) + Send>;
-
-/// How many questions wait at most; whoever comes then waits for room.
-const WAITING: usize = 64;
+use crate::store::StoreError;
 
 /// The reading thread.
 #[derive(Debug)]
-pub(super) struct Reader {
-    jobs: Option<mpsc::Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub(in crate::store) struct Reader(Desk);
 
 impl Reader {
-    pub(super) fn start(file: &Path) -> Result<Self, OpenError> {
+    pub(in crate::store) fn start(file: &Path) -> Result<Self, OpenError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(file, flags).map_err(OpenError::sql("open", file))?;
-        let (jobs, mut waiting) = mpsc::channel::<Job>(WAITING);
-        let thread = std::thread::Builder::new()
-            .name("ledger-read".to_owned())
-            .spawn(move || {
-                while let Some(job) = waiting.blocking_recv() {
-                    job(&connection);
-                }
-            })
-            .map_err(OpenError::io("start a thread for", file))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self(Desk::start("ledger-read", connection, file)?))
     }
 
-    async fn ask<T: Send + 'static>(
+    pub(in crate::store) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            // Whoever asked may have gone.
-            let _ = answer.send(question(connection));
-        });
-        let jobs = self.jobs.as_ref().ok_or_else(|| unavailable("the store is closed"))?;
-        jobs.send(job).await.map_err(|_| unavailable("the store is closed"))?;
-        let result = answered.await.map_err(|_| unavailable("a question to the ledger was given up"))?;
-        result.map_err(|error| StoreError { kind: StoreErrorKind::Corrupt, detail: error.to_string() })
+        self.0.ask(question).await
     }
 
     /// What became of a hold that is final.
@@ -61,13 +34,14 @@ impl Reader {
         account: i64,
         id: HoldId,
     ) -> Result<Option<(HoldState, Timestamp)>, StoreError> {
-        self.ask(move |connection| {
-            connection
-                .prepare_cached("SELECT state, since FROM final WHERE account = ?1 AND id = ?2")?
-                .query_row(params![account, id.0.to_be_bytes()], |row| Ok((enum_of(row, 0)?, instant(row, 1)?)))
-                .optional()
-        })
-        .await
+        self.0
+            .ask(move |connection| {
+                connection
+                    .prepare_cached("SELECT state, since FROM final WHERE account = ?1 AND id = ?2")?
+                    .query_row(params![account, id.0.to_be_bytes()], |row| Ok((enum_of(row, 0)?, instant(row, 1)?)))
+                    .optional()
+            })
+            .await
     }
 
     /// The newest entries.
@@ -78,30 +52,22 @@ impl Reader {
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.ask(move |connection| {
-            connection
+        self.0
+            .ask(move |connection| {
+                connection
                 .prepare_cached(
                     "SELECT at, kind, pool, grant_id, hold, granted, held, spent, presumed, billed_input, billed_output
                      FROM entry WHERE account = ?1 AND (?2 IS NULL OR pool = ?2) ORDER BY seq DESC LIMIT ?3",
                 )?
                 .query_map(params![account, pool.as_ref().map(PoolId::as_str), limit], entry)?
                 .collect()
-        })
-        .await
+            })
+            .await
     }
 }
 
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // A reader that panicked has nothing left to do.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+/// An entry, in the order of the columns above.
+pub(in crate::store) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         at: instant(row, 0)?,
         kind: enum_of::<EntryKind>(row, 1)?,
@@ -117,17 +83,17 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 }
 
 /// An amount; a negative one is no amount.
-pub(super) fn amount(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(in crate::store) fn amount(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let number: i64 = row.get(column)?;
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
-pub(super) fn instant(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(in crate::store) fn instant(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     amount(row, column).map(Timestamp)
 }
 
 /// A word of one of our enums.
-pub(super) fn enum_of<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(in crate::store) fn enum_of<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
     parse(&text).ok_or_else(|| {
         let what = format!("{text:?} is not a word that is written here");

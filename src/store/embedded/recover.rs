@@ -6,11 +6,12 @@ use rusqlite::Connection;
 
 use super::account::{Live, Need};
 use super::error::OpenError;
+use super::file;
 use super::keys::KeyRing;
-use super::opening;
 use super::queue::{Batch, Queue};
 use super::rows::{BalanceRow, PoolRow, Write};
 use super::salvage;
+use super::schema::LEDGER;
 use super::statements::{self, Statements};
 use super::witness::{Place, Testimony, Witness};
 use super::{Recovered, Settings};
@@ -37,17 +38,17 @@ pub struct Recovery {
 /// # Errors
 /// When there is no ledger, it is in use, foreign or newer, or not even its tables can be read.
 pub fn recover(settings: &Settings, clock: &Clock) -> Result<Recovery, OpenError> {
-    let (dir, file) = opening::place(settings)?;
+    let (dir, file) = file::place(&LEDGER, &settings.dir, settings.any_file_system)?;
     if !file.exists() {
         return Err(OpenError::NotInitialised { dir });
     }
-    let mut witness = Witness::lock(&dir, &file)?;
+    let mut witness = Witness::lock(&LEDGER, &file)?;
     let said = witness.read();
-    let connection = opening::connect(&file)?;
+    let connection = file::connect(&LEDGER, &file)?;
     let mut recovery = Recovery::default();
     let salvaged =
-        salvage::salvage(&connection, settings.block_max, &mut recovery.found).map_err(opening::loading(&file))?;
-    let facts = salvage::facts(&connection, said.as_ref(), &mut recovery.found).map_err(opening::loading(&file))?;
+        salvage::salvage(&connection, settings.block_max, &mut recovery.found).map_err(file::loading(&file))?;
+    let facts = salvage::facts(&connection, said.as_ref(), &mut recovery.found).map_err(file::loading(&file))?;
     let (mut books, corrections) = (salvaged.books, salvaged.corrections);
     let here = Place::of(&file)?;
     let batch = rewrite(&mut books, corrections, &here, &facts.instance, clock.now(), &mut recovery)

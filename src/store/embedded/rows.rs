@@ -111,11 +111,11 @@ impl BalanceRow {
     }
 }
 
-pub(super) fn meta_sum(name: &str, value: &str) -> i64 {
+pub(in crate::store) fn meta_sum(name: &str, value: &str) -> i64 {
     Sum::new(b'm').text(name).text(value).end()
 }
 
-pub(super) fn pulse_sum(commits: u64, live: u64) -> i64 {
+pub(in crate::store) fn pulse_sum(commits: u64, live: u64) -> i64 {
     Sum::new(b'u').amount(commits).amount(live).end()
 }
 
@@ -144,7 +144,7 @@ pub(super) fn hold_sum(account: i64, id: HoldId, hold: &Hold, lines: &str) -> i6
 }
 
 /// Amounts and instants as SQLite's integers.
-pub(super) fn int(amount: u64) -> i64 {
+pub(in crate::store) fn int(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
 }
 
@@ -205,7 +205,7 @@ pub(super) fn mode_word(mode: BillingMode) -> &'static str {
     }
 }
 
-pub(super) fn kind_word(kind: EntryKind) -> &'static str {
+pub(in crate::store) fn kind_word(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::Grant => "grant",
         EntryKind::Reserve => "reserve",

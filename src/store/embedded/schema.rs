@@ -1,15 +1,15 @@
 //! The tables, and what marks the file as ours.
 
-/// `application_id` of the file: "GRAT".
-pub(super) const APPLICATION_ID: i64 = 0x4752_4154;
+use super::file::Kind;
 
-/// `user_version` of the file: the format that this version writes and the newest that it reads.
-pub(super) const FORMAT: i64 = 1;
+/// The ledger's file. `application_id`: "GRAT".
+pub(super) const LEDGER: Kind =
+    Kind { name: "ledger.db", lock: "ledger.lock", application: 0x4752_4154, format: 1, tables: TABLES };
 
 /// The tables. A request touches `hold` (insert, delete), `entry` and `final` (append) and, once a batch, `balance` and `pulse`;
 /// none of them has a secondary index. `hold` carries open and presumed holds only and so stays small. Reserve entries are not in
 /// `entry`: their record is the row in `hold`. `sum` is a checksum of the row, for what no recount would notice.
-pub(super) const TABLES: &str = "
+const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE pulse (one INTEGER PRIMARY KEY, commits INTEGER NOT NULL, live INTEGER NOT NULL, sum INTEGER NOT NULL);
 CREATE TABLE account (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, site TEXT NOT NULL, state TEXT NOT NULL,

@@ -237,14 +237,14 @@ impl<'c> Statements<'c> {
 }
 
 /// Copies the log into the file as far as `mode` says; answers how many frames are left to copy.
-pub(super) fn checkpoint(connection: &Connection, mode: &'static str) -> Result<i64> {
+pub(in crate::store) fn checkpoint(connection: &Connection, mode: &'static str) -> Result<i64> {
     let mut statement = connection.prepare_cached(mode)?;
     statement.query_row((), |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
 }
 
 /// Copies nothing.
-pub(super) const LOOK: &str = "PRAGMA wal_checkpoint(NOOP)";
+pub(in crate::store) const LOOK: &str = "PRAGMA wal_checkpoint(NOOP)";
 /// Copies what nobody is in the way of.
-pub(super) const COPY: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+pub(in crate::store) const COPY: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 /// Copies everything and empties the log.
-pub(super) const EMPTY: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+pub(in crate::store) const EMPTY: &str = "PRAGMA wal_checkpoint(TRUNCATE)";

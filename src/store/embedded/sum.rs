@@ -1,10 +1,10 @@
 //! The checksum of a row.
 
 /// FNV-1a: every step is a bijection of the state, so a single changed byte always shows.
-pub(super) struct Sum(u64);
+pub(in crate::store) struct Sum(u64);
 
 impl Sum {
-    pub(super) fn new(table: u8) -> Self {
+    pub(in crate::store) fn new(table: u8) -> Self {
         Self(0xcbf2_9ce4_8422_2325).byte(table)
     }
 
@@ -12,26 +12,26 @@ impl Sum {
         Self((self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }
 
-    pub(super) fn bytes(self, bytes: &[u8]) -> Self {
+    pub(in crate::store) fn bytes(self, bytes: &[u8]) -> Self {
         let sum = bytes.iter().fold(self, |sum, byte| sum.byte(*byte));
         sum.int(i64::try_from(bytes.len()).unwrap_or(-1))
     }
 
-    pub(super) fn text(self, text: &str) -> Self {
+    pub(in crate::store) fn text(self, text: &str) -> Self {
         self.bytes(text.as_bytes())
     }
 
     /// One step for the whole number: it is a bijection as well.
-    pub(super) fn int(self, number: i64) -> Self {
+    pub(in crate::store) fn int(self, number: i64) -> Self {
         let mixed = (self.0 ^ number.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self(mixed ^ (mixed >> 32))
     }
 
-    pub(super) fn amount(self, amount: u64) -> Self {
+    pub(in crate::store) fn amount(self, amount: u64) -> Self {
         self.int(amount.cast_signed())
     }
 
-    pub(super) fn end(self) -> i64 {
+    pub(in crate::store) fn end(self) -> i64 {
         self.0.cast_signed()
     }
 }

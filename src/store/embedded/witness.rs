@@ -1,4 +1,4 @@
-//! The lock file, which is also a witness: it remembers how far the ledger had come.
+//! The lock file, which is also a witness: it remembers how far the ledger (or a replica's journal) had come.
 //!
 //! After every commit the writer notes the commit's number here (one small write, no fsync), and after a durable commit also that
 //! one's number. What was written survives the death of the process; after a power loss the note may be older, or gone.
@@ -6,29 +6,27 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::OpenError;
-
-/// The file's name, beside the ledger.
-pub(super) const LOCK_FILE: &str = "ledger.lock";
+use super::file::Kind;
 
 /// What the lock file says of the ledger beside it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Testimony {
+pub(in crate::store) struct Testimony {
     /// Which ledger.
-    pub(super) instance: String,
+    pub(in crate::store) instance: String,
     /// Its last commit.
-    pub(super) commits: u64,
+    pub(in crate::store) commits: u64,
     /// Its last durable commit.
-    pub(super) durable: u64,
+    pub(in crate::store) durable: u64,
     /// Whether a write failed: then it is not known what the kernel really wrote.
-    pub(super) poisoned: bool,
+    pub(in crate::store) poisoned: bool,
 }
 
 /// The held lock.
 #[derive(Debug)]
-pub(super) struct Witness {
+pub(in crate::store) struct Witness {
     file: File,
     text: String,
     pid: u32,
@@ -36,8 +34,8 @@ pub(super) struct Witness {
 
 impl Witness {
     /// Takes the lock, for as long as the value lives.
-    pub(super) fn lock(dir: &Path, ledger: &Path) -> Result<Self, OpenError> {
-        let path = dir.join(LOCK_FILE);
+    pub(in crate::store) fn lock(kind: &Kind, ledger: &Path) -> Result<Self, OpenError> {
+        let path = ledger.with_file_name(kind.lock);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -54,21 +52,21 @@ impl Witness {
     }
 
     /// What the file says; `None` when it is new or torn.
-    pub(super) fn read(&mut self) -> Option<Testimony> {
+    pub(in crate::store) fn read(&mut self) -> Option<Testimony> {
         let mut text = String::new();
         (&self.file).take(4096).read_to_string(&mut text).ok()?;
         parse(&text)
     }
 
     /// Notes how far the ledger has come.
-    pub(super) fn note(&mut self, testimony: &Testimony) -> std::io::Result<()> {
+    pub(in crate::store) fn note(&mut self, testimony: &Testimony) -> std::io::Result<()> {
         self.text.clear();
         write(&mut self.text, testimony, self.pid);
         self.file.write_all_at(self.text.as_bytes(), 0)
     }
 
     /// Makes the note durable; at the start and the end only.
-    pub(super) fn sync(&self) -> std::io::Result<()> {
+    pub(in crate::store) fn sync(&self) -> std::io::Result<()> {
         self.file.sync_data()
     }
 }
@@ -118,18 +116,18 @@ fn pid_of(mut file: File) -> Option<u32> {
 
 /// Which file, in which life of the machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Place {
+pub(in crate::store) struct Place {
     /// The boot id; empty where it cannot be read.
-    pub(super) boot: String,
+    pub(in crate::store) boot: String,
     /// The device of the file.
-    pub(super) device: String,
+    pub(in crate::store) device: String,
     /// The inode of the file.
-    pub(super) inode: String,
+    pub(in crate::store) inode: String,
 }
 
 impl Place {
     /// The place of a file now.
-    pub(super) fn of(file: &PathBuf) -> Result<Self, OpenError> {
+    pub(in crate::store) fn of(file: &Path) -> Result<Self, OpenError> {
         let metadata = std::fs::metadata(file).map_err(OpenError::io("look at", file))?;
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Ok(Self { boot: boot.trim().to_owned(), device: metadata.dev().to_string(), inode: metadata.ino().to_string() })
@@ -138,18 +136,18 @@ impl Place {
 
 /// What is known of a ledger before its books are read.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Past {
+pub(in crate::store) struct Past {
     /// Where it last ran.
-    pub(super) place: Place,
+    pub(in crate::store) place: Place,
     /// Whether it was stopped cleanly.
-    pub(super) clean: bool,
+    pub(in crate::store) clean: bool,
     /// The number of its last commit.
-    pub(super) commits: u64,
+    pub(in crate::store) commits: u64,
 }
 
 /// How far the counters of a ledger can be believed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Standing {
+pub(in crate::store) enum Standing {
     /// Nothing can be missing.
     Exact,
     /// Something may be missing, but nothing that was durable: what the watermarks promise counts as used.
@@ -162,7 +160,7 @@ pub(super) enum Standing {
 }
 
 /// Judges a ledger that was found at `here` beside a lock file that said `testimony`.
-pub(super) fn judge(past: &Past, here: &Place, testimony: Option<&Testimony>) -> Standing {
+pub(in crate::store) fn judge(past: &Past, here: &Place, testimony: Option<&Testimony>) -> Standing {
     if let Some(said) = testimony {
         if past.commits < said.durable {
             return Standing::Older { durable: said.durable };

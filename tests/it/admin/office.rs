@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
-use gratis::admin::{AdminState, Check, Coverage, Reloaded, Rules, Token, router};
+use gratis::admin::{AdminState, Check, Coverage, Reloaded, Rules, StoreState, Token, router};
 use gratis::catalogue::{Catalogue, FreeQuota, Model, Site};
 use gratis::clock::Clock;
 use gratis::ledger::{
@@ -31,6 +31,8 @@ pub struct Office {
     pub store: Arc<MemoryStore>,
     pub clock: Clock,
     pub draining: Arc<AtomicBool>,
+    /// Why the store is suspended.
+    pub suspended: Arc<Mutex<Option<String>>>,
     /// What the next reload answers.
     pub reload: Arc<Mutex<Result<Reloaded, String>>>,
 }
@@ -83,6 +85,7 @@ impl Office {
     pub fn on(store: Arc<dyn Store>, memory: Arc<MemoryStore>, clock: Clock) -> Self {
         let draining = Arc::new(AtomicBool::new(false));
         let reload = Arc::new(Mutex::new(Ok(Reloaded::default())));
+        let suspended = Arc::new(Mutex::new(None));
         let state = AdminState {
             store,
             rules: Arc::new(rules),
@@ -97,6 +100,23 @@ impl Office {
                     vec![Check { name: "accepting", problem }]
                 })
             },
+            store_state: {
+                let suspended = Arc::clone(&suspended);
+                Arc::new(move || StoreState {
+                    kind: "shared",
+                    promise: vec!["redis-always: nothing is forgotten".to_owned()],
+                    suspended: suspended.lock().unwrap().clone(),
+                    breaker_open: false,
+                    parked_settlements: 0,
+                })
+            },
+            resume: {
+                let suspended = Arc::clone(&suspended);
+                Some(Arc::new(move || {
+                    suspended.lock().unwrap().take();
+                    Box::pin(std::future::ready(Ok(())))
+                }))
+            },
             metrics: Arc::new(|| "# EOF\n".to_owned()),
             coverage: Arc::new(coverage),
             reload: {
@@ -108,7 +128,7 @@ impl Office {
             },
             version: "0.0.0-test".into(),
         };
-        Self { state, store: memory, clock, draining, reload }
+        Self { state, store: memory, clock, draining, suspended, reload }
     }
 
     pub fn router(&self) -> Router {

@@ -17,12 +17,13 @@ async fn readiness_follows_the_ledger_and_the_drain() {
         (reply.status, reply.text)
     };
     assert_eq!(ready("/readyz").await, (200, "ok\n".to_owned()));
-    let detail = "[+] ledger ok\n[+] accepting ok\nready\n";
+    let detail = "[+] ledger ok\n[+] accepting ok\n    redis-always: nothing is forgotten\nready\n";
     assert_eq!(ready("/readyz?verbose").await, (200, detail.to_owned()));
     office.draining.store(true, Ordering::SeqCst);
     assert_eq!(ready("/readyz").await, (503, "accepting: draining\n".to_owned()));
     office.store.down.store(true, Ordering::SeqCst);
-    let detail = "[-] ledger failed: store unavailable\n[-] accepting failed: draining\nnot ready\n";
+    let detail = "[-] ledger failed: store unavailable\n[-] accepting failed: draining\n    redis-always: nothing is forgotten\n\
+                  not ready\n";
     assert_eq!(ready("/readyz?verbose=true").await, (503, detail.to_owned()));
     // The process itself is well all the same: nobody should kill it for a store that is down.
     assert_eq!(ready("/livez").await, (200, "ok\n".to_owned()));
@@ -49,6 +50,30 @@ async fn without_a_ledger_the_command_that_makes_one_is_said() {
     }
     assert_eq!(office.call("GET", "/livez", None).await.status, 200);
     assert!(office.get("/admin/v1/models").await["items"].as_array().unwrap().len() > 5);
+}
+
+#[tokio::test]
+async fn a_suspended_store_says_why_and_goes_on_when_told() {
+    let office = Office::new().await;
+    assert_eq!(office.get("/admin/v1/store").await["suspended"], json!(null));
+    *office.suspended.lock().unwrap() = Some("the run id changed".to_owned());
+    let reply = office.call("GET", "/readyz", None).await;
+    assert_eq!(reply.status, 503);
+    assert!(reply.text.contains("the run id changed") && reply.text.contains("gratis store resume"), "{}", reply.text);
+    let store = office.get("/admin/v1/store").await;
+    assert_eq!(store["kind"], "shared");
+    assert_eq!(store["promise"], json!(["redis-always: nothing is forgotten"]));
+    assert_eq!(store["suspended"], "the run id changed");
+    let after = office.call("POST", "/admin/v1/store/resume", None).await.ok();
+    assert_eq!(after["suspended"], json!(null));
+    assert_eq!(office.call("GET", "/readyz", None).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_embedded_store_has_nothing_to_resume() {
+    let mut office = Office::new().await;
+    office.state.resume = None;
+    office.call("POST", "/admin/v1/store/resume", None).await.is_problem(409, "not_shared");
 }
 
 #[tokio::test]

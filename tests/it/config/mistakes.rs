@@ -49,7 +49,6 @@ fn values_out_of_range_or_unreadable() {
     refused("[server]\nlisten = \"localhost\"\n", 2, &["is no address"]);
     refused("[log]\nformat = \"xml\"\n", 2, &["\"auto\" or \"json\" or \"text\""]);
     refused("[log]\nfilter = \"gratis=loud\"\n", 2, &["is no log filter"]);
-    refused("[store]\nurl = \"redis://host\"\n", 2, &["not known here; write \"embedded\""]);
     refused("[quota]\nmax_output_default = 100\n", 2, &["below `min_output`"]);
 }
 

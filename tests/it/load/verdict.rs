@@ -77,7 +77,7 @@ async fn judged(after: impl FnOnce(u64) -> Vec<Value>) -> (Report, u64, Vec<Opti
         requests: Some(1),
         stream_share: 0.0,
         oracle: Some(bench.running.origin().parse().unwrap()),
-        admin: Some(admin.url.parse().unwrap()),
+        admins: vec![admin.url.parse().unwrap()],
         admin_token: Some("token".to_owned()),
         ..settings(&bench)
     };
@@ -156,12 +156,31 @@ async fn without_an_answer_there_is_no_verdict_and_no_success() {
 }
 
 #[tokio::test]
+async fn a_replica_whose_admin_api_is_away_does_not_take_the_verdict_with_it() {
+    let bench = Bench::listed().await;
+    bench.behave(json!({"mode": "no-usage", "charge": 1_000})).await;
+    let admin = Admin::new(vec![balances(5_000, 0, 0, 0), balances(5_000, 0, 1_000, 0)]).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = load::Settings {
+        requests: Some(1),
+        stream_share: 0.0,
+        oracle: Some(bench.running.origin().parse().unwrap()),
+        admins: vec![format!("http://{free}").parse().unwrap(), admin.url.parse().unwrap()],
+        admin_token: Some("token".to_owned()),
+        ..settings(&bench)
+    };
+    let report = load::run(settings, |_| ()).await.unwrap();
+    assert_eq!(figures(&report), (1_000, 0, 0, 0));
+    assert!(report.exit_ok());
+}
+
+#[tokio::test]
 async fn a_run_does_not_begin_when_nobody_says_where_things_stand() {
     let bench = Bench::new(gratis::simulator::Settings { models: vec![model()], ..Default::default() }).await;
     let admin = Admin::new(vec![balances(1, 0, 0, 0)]).await;
     let settings = load::Settings {
         oracle: Some(bench.running.origin().parse().unwrap()),
-        admin: Some(admin.url.parse().unwrap()),
+        admins: vec![admin.url.parse().unwrap()],
         admin_token: Some("wrong".to_owned()),
         ..settings(&bench)
     };

@@ -136,5 +136,9 @@ async fn a_store_that_is_down() {
     let wanted = Wanted::gateway(503, "gratis_store_unavailable").again(Again::After(1));
     refused(&world, "store down", chat(&hi().to_string()), wanted).await;
     world.store.down.store(false, Ordering::SeqCst);
+    // What only an operator can change is not worth a repeat.
+    world.store.corrupt.store(true, Ordering::SeqCst);
+    refused(&world, "store suspended", chat(&hi().to_string()), Wanted::gateway(503, "gratis_store_unavailable")).await;
+    world.store.corrupt.store(false, Ordering::SeqCst);
     assert_eq!(status(&world, chat(&hi().to_string())).await, 200);
 }

@@ -92,8 +92,8 @@ async fn what_is_not_metered_is_not_passed_on() {
     let world = World::new(plan()).await;
     let not_metered = Wanted::gateway(404, "not_metered");
     for line in [
-        "POST /v1/embeddings",
-        "POST /v1/responses",
+        "POST /v1/audio/speech",
+        "POST /v1/responses/",
         "POST /v1/chat/completions/",
         "POST /v1/chat/completions?x=1",
         "POST /v1//chat/completions",
@@ -102,7 +102,7 @@ async fn what_is_not_metered_is_not_passed_on() {
         "GET /v1/models/..",
         "GET /v1/models?url=http://x/",
         "GET /",
-        "POST /api/v1/services/aigc/text-generation/generation",
+        "GET /compatible-mode/v1/assistants",
     ] {
         refused(&world, line, request(line, &bearer(), &hi().to_string()), not_metered).await;
         // Whether a path exists is no secret; the answer does not depend on the key.

@@ -15,12 +15,13 @@ pub const PROVIDER_KEY: &str = "sk-provider-0001";
 /// A folder with a configuration; what the program writes goes into it.
 pub struct Home {
     folder: tempfile::TempDir,
+    variables: Vec<(String, String)>,
 }
 
 impl Home {
     /// A configuration with free ports, this upstream, and these lines more; a table that is already there must not come again.
     pub fn new(upstream: &str, more: &str) -> Self {
-        let home = Self { folder: tempfile::tempdir().unwrap() };
+        let home = Self { folder: tempfile::tempdir().unwrap(), variables: Vec::new() };
         home.configure(upstream, more);
         home
     }
@@ -54,6 +55,7 @@ impl Home {
             .current_dir(self.path())
             .env_clear()
             .env("DASHSCOPE_API_KEY", PROVIDER_KEY)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

@@ -5,19 +5,26 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gratis::clock::Clock;
+use gratis::dialect::Kind;
 use gratis::ledger::{
     AccountId, Book, Change, Command, EXPIRE_AT_MOST, Entry, HoldId, Key, KeyId, Operation, Origin, Outcome, PoolId,
     Reserve, Resolution, Timestamp, apply,
 };
-use gratis::store::{Answer, Caller, KeyDigest, KeyStore, LedgerStore, NewAccount, StoreError, StoreErrorKind};
+use gratis::store::{
+    Answer, Caller, KeyDigest, KeyStore, LedgerStore, NewAccount, Resource, ResourceStore, StoreError, StoreErrorKind,
+};
 
 pub struct MemoryStore {
     clock: Clock,
     inner: Mutex<Inner>,
     /// Refuse everything with `Unavailable`.
     pub down: AtomicBool,
+    /// What is stored cannot be trusted.
+    pub corrupt: AtomicBool,
     /// Calls of each verb, for tests that count them.
     pub reserves: AtomicU64,
+    /// How many of them were admitted.
+    pub admitted: AtomicU64,
     pub resolves: AtomicU64,
     /// Resolutions answer only after the next yield, as a store on the network does.
     pub slow_resolve: AtomicBool,
@@ -28,6 +35,7 @@ struct Inner {
     books: BTreeMap<AccountId, Book>,
     entries: HashMap<AccountId, Vec<Entry>>,
     keys: HashMap<[u8; 32], (AccountId, KeyId)>,
+    resources: BTreeMap<(Kind, String), Resource>,
 }
 
 impl MemoryStore {
@@ -36,13 +44,18 @@ impl MemoryStore {
             clock,
             inner: Mutex::default(),
             down: AtomicBool::new(false),
+            corrupt: AtomicBool::new(false),
             reserves: AtomicU64::new(0),
+            admitted: AtomicU64::new(0),
             resolves: AtomicU64::new(0),
             slow_resolve: AtomicBool::new(false),
         }
     }
 
     fn check_up(&self) -> Result<(), StoreError> {
+        if self.corrupt.load(Ordering::SeqCst) {
+            return Err(StoreError { kind: StoreErrorKind::Corrupt, detail: "told to be corrupt".into() });
+        }
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError { kind: StoreErrorKind::Unavailable, detail: "told to be down".into() });
         }
@@ -71,7 +84,11 @@ fn unknown(account: &AccountId) -> StoreError {
 impl LedgerStore for MemoryStore {
     fn reserve<'a>(&'a self, account: &'a AccountId, reserve: Reserve) -> Answer<'a, Outcome> {
         self.reserves.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async move { self.apply(account, Command::Reserve(reserve)) })
+        Box::pin(async move {
+            let outcome = self.apply(account, Command::Reserve(reserve))?;
+            self.admitted.fetch_add(u64::from(matches!(outcome, Outcome::Admitted(_))), Ordering::SeqCst);
+            Ok(outcome)
+        })
     }
 
     fn resolve<'a>(
@@ -159,6 +176,63 @@ impl KeyStore for MemoryStore {
             let id = key.id.clone();
             self.apply(account, Command::Operate(Operation::PutKey(key)))?;
             self.inner.lock().unwrap().keys.insert(digest.0, (account.clone(), id));
+            Ok(())
+        })
+    }
+}
+
+impl ResourceStore for MemoryStore {
+    fn remember(&self, made: Resource) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.check_up()?;
+            self.inner.lock().unwrap().resources.entry((made.kind, made.id.clone())).or_insert(made);
+            Ok(())
+        })
+    }
+
+    fn resource<'a>(&'a self, kind: Kind, id: &'a str) -> Answer<'a, Option<Resource>> {
+        Box::pin(async move {
+            self.check_up()?;
+            Ok(self.inner.lock().unwrap().resources.get(&(kind, id.to_owned())).cloned())
+        })
+    }
+
+    fn open_tasks(&self, limit: usize) -> Answer<'_, Vec<Resource>> {
+        Box::pin(async move {
+            self.check_up()?;
+            let inner = self.inner.lock().unwrap();
+            let mut open: Vec<_> = inner
+                .resources
+                .values()
+                .filter(|made| made.task.as_ref().is_some_and(|task| task.open))
+                .cloned()
+                .collect();
+            open.sort_by_key(|made| made.created);
+            open.truncate(limit);
+            Ok(open)
+        })
+    }
+
+    fn close_task<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.check_up()?;
+            let mut inner = self.inner.lock().unwrap();
+            if let Some(task) =
+                inner.resources.get_mut(&(Kind::Task, id.to_owned())).and_then(|made| made.task.as_mut())
+            {
+                task.open = false;
+            }
+            Ok(())
+        })
+    }
+
+    fn forget(&self, kind: Kind, before: Timestamp) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.check_up()?;
+            let old = |made: &Resource| {
+                made.kind == kind && made.created < before && made.task.as_ref().is_none_or(|task| !task.open)
+            };
+            self.inner.lock().unwrap().resources.retain(|_, made| !old(made));
             Ok(())
         })
     }

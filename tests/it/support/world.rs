@@ -6,23 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gratis::catalogue::{Bounds, Catalogue, Confidence, Model, ModelType, Price, Site, Thinking};
+use gratis::catalogue::{Catalogue, Model, Site, Thinking};
 use gratis::clock::Clock;
+use gratis::dialect::Kind;
 use gratis::ledger::{
-    AccountId, AccountState, Balance, Book, HoldState, Key, KeyId, KeyState, Operation, Outcome, Overrun, Side,
-    SwitchOff, Timestamp, Unit,
+    AccountId, AccountState, Ask, Balance, Book, HoldId, HoldState, Key, KeyId, KeyState, Operation, Origin, Outcome,
+    Overrun, Reserve, ReserveRules, Side, SwitchOff, Timestamp, Unit,
 };
 use gratis::proxy::{
     ClampPolicy, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, SocketSettings, Upstream, UpstreamSettings,
     Upstreams, service,
 };
 use gratis::server::{Limits, listen};
-use gratis::simulator::{self, SimModel};
-use gratis::store::{KeyStore, LedgerStore, NewAccount, Pepper};
+use gratis::simulator::{self, SimModel, SimUnit};
+use gratis::store::{KeyStore, LedgerStore, NewAccount, Pepper, Resource, ResourceStore, TaskHold};
 use gratis::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::MemoryStore;
+pub use super::models::{model, model_of, thinking_model, unit_model};
 
 pub const KEY: &str = "sk-test-0001";
 
@@ -84,6 +86,7 @@ pub fn quota() -> QuotaSettings {
         drain_time: Duration::from_secs(120),
         presumed_breaker: 0,
         breaker_pause: Duration::from_secs(5),
+        task_poll: Duration::from_secs(30),
     }
 }
 
@@ -97,54 +100,6 @@ pub fn sockets() -> SocketSettings {
         control_frames: 100,
         close_wait: Duration::from_secs(5),
     }
-}
-
-/// A model that does not think, with bounds and a price.
-pub fn model(code: &str, window: u64, max_output: u64) -> Model {
-    Model {
-        code: code.into(),
-        pool: code.into(),
-        kind: ModelType::Text,
-        unit: Unit::Tokens,
-        free_quota: None,
-        validity_days: 90,
-        bounds: Some(Bounds {
-            window,
-            max_input: window,
-            max_output,
-            max_thinking: 0,
-            thinking: Thinking::Never,
-            thinking_budget: false,
-            per_image_max: Some(16_384),
-            max_n: 4,
-            template_base: 512,
-            template_message: 16,
-            template_tools: 512,
-        }),
-        prices: vec![Price { input_up_to: None, rates: vec![("in".into(), "1".into()), ("out".into(), "4".into())] }],
-        confidence: Confidence::Ok,
-        bounds_confidence: Confidence::Ok,
-        source: "test".into(),
-        bounds_source: "test".into(),
-        currency: "USD".into(),
-        max_units: None,
-    }
-}
-
-/// A model of another unit than tokens.
-pub fn unit_model(code: &str, kind: ModelType, unit: Unit, max_units: Option<u64>) -> Model {
-    Model { kind, unit, bounds: None, max_units, ..model(code, 1, 1) }
-}
-
-/// A model that thinks unless it is told not to, and whose thinking a budget bounds.
-pub fn thinking_model(code: &str, window: u64, max_output: u64, max_thinking: u64) -> Model {
-    let mut model = model(code, window, max_output);
-    if let Some(bounds) = &mut model.bounds {
-        bounds.max_thinking = max_thinking;
-        bounds.thinking = Thinking::On;
-        bounds.thinking_budget = true;
-    }
-    model
 }
 
 pub struct World {
@@ -237,6 +192,37 @@ impl World {
         self.book().await.pools.get(pool).map(|pool| pool.grants[0].balance).unwrap()
     }
 
+    /// A task in progress of the test's account, with a hold of so many units.
+    pub async fn open_task(&self, id: &str, model: &str, reserved: u64) {
+        let hold = HoldId(uuid::Uuid::now_v7().as_u128());
+        let key = KeyId::from("key-1");
+        let reserve = Reserve {
+            hold,
+            key: key.clone(),
+            model: model.into(),
+            pool: model.into(),
+            ask: Ask { input: reserved, ..Ask::default() },
+            lease_ms: 86_400_000,
+            max_call_ms: 86_400_000,
+            caller_now: self.clock.now(),
+            rules: ReserveRules {
+                overrun: Overrun::Never,
+                switch_default_on: true,
+                priced: true,
+                bounded: true,
+                covered: true,
+            },
+        };
+        let outcome = self.store.reserve(&self.account, reserve).await.unwrap();
+        assert!(matches!(outcome, Outcome::Admitted(_)), "{outcome:?}");
+        let unit = if model.starts_with("wan2.6-t2v") { Unit::Seconds } else { Unit::Images };
+        let origin = Origin { key, model: model.into(), pool: model.into() };
+        let task = Some(TaskHold { open: true, hold, origin, unit });
+        let account = self.account.clone();
+        let made = Resource { kind: Kind::Task, id: id.into(), account, created: self.clock.now(), task };
+        self.store.remember(made).await.unwrap();
+    }
+
     /// Waits until no hold is open.
     pub async fn quiet(&self) {
         let begun = std::time::Instant::now();
@@ -286,6 +272,14 @@ impl World {
 
 fn sim_model(model: &Model) -> SimModel {
     let mut sim = SimModel::new(model.code.as_str());
+    sim.unit = match model.unit {
+        Unit::Tokens => SimUnit::Tokens,
+        Unit::Images => SimUnit::Images,
+        Unit::Seconds => SimUnit::Seconds,
+        Unit::Characters => SimUnit::Characters,
+        Unit::Voices => SimUnit::Voices,
+    };
+    sim.max_units = model.max_units.unwrap_or(1);
     if let Some(bounds) = &model.bounds {
         sim.window = bounds.window;
         sim.max_output = bounds.max_output;

@@ -144,7 +144,7 @@ async fn a_body_that_was_not_read_is_never_taken_for_a_request() {
     let filled = format!("{smuggled}{}", " ".repeat(200_000));
     let cases = [
         ("POST /v1/chat/completions", "sk-wrong", "", 401),
-        ("POST /v1/responses", KEY, "", 404),
+        ("POST /v1/assistants", KEY, "", 404),
         ("PUT /v1/chat/completions", KEY, "", 405),
         ("POST /v1/chat/completions", KEY, "content-encoding: gzip\r\n", 415),
         ("POST /v1/chat/completions", KEY, "", 400),

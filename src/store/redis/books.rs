@@ -1,0 +1,273 @@
+//! The books: each command is one script call.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use redis::Cmd;
+
+use crate::clock::Clock;
+use crate::ledger::{
+    AccountId, Book, Done, Entry, HoldId, Operation, Origin, Outcome, PoolId, Reserve, Resolution, Timestamp,
+};
+use crate::store::{Answer, LedgerStore, NewAccount, StoreError, StoreErrorKind};
+
+use super::args::Numbers;
+use super::journal::Kept;
+use super::keys::{AccountKeys, Keys};
+use super::link::{LinkError, Script};
+use super::reading::{self, Reading};
+use super::reply::{self, Asked, Said, Unreadable, What};
+use super::{Redis, args, scripts};
+
+/// An account as this replica knows it: where it is kept, and how much of what was written there came from here.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) keys: AccountKeys,
+    /// The highest count that was acknowledged: the store must never show a lower one within an epoch.
+    acknowledged: AtomicU64,
+    epoch: AtomicU64,
+}
+
+impl Place {
+    /// What the store must at least show. An operator's word begins a new epoch, in which what was before counts no more.
+    fn acknowledged(&self, epoch: u64) -> u64 {
+        if self.epoch.swap(epoch, Ordering::AcqRel) != epoch {
+            self.acknowledged.store(0, Ordering::Release);
+        }
+        self.acknowledged.load(Ordering::Acquire)
+    }
+}
+
+/// The accounts that were heard of since the start, or that the journal knows.
+#[derive(Debug)]
+pub(super) struct Places(RwLock<HashMap<AccountId, Arc<Place>>>);
+
+impl Places {
+    /// Those that the journal knows, with what it saw acknowledged.
+    pub(super) fn known(seen: BTreeMap<AccountId, u64>, keys: &Keys, epoch: u64) -> Self {
+        let place = |(account, count): (AccountId, u64)| {
+            let place = Place {
+                keys: keys.account(&account),
+                acknowledged: AtomicU64::new(count),
+                epoch: AtomicU64::new(epoch),
+            };
+            (account, Arc::new(place))
+        };
+        Self(RwLock::new(seen.into_iter().map(place).collect()))
+    }
+}
+
+impl Redis {
+    pub(super) fn place(&self, account: &AccountId) -> Arc<Place> {
+        let places = self.places.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = places.get(account) {
+            return Arc::clone(place);
+        }
+        drop(places);
+        let mut places = self.places.0.write().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            let (acknowledged, epoch) = (AtomicU64::new(0), AtomicU64::new(self.link.epoch()));
+            Arc::new(Place { keys: self.keys.account(account), acknowledged, epoch })
+        };
+        Arc::clone(places.entry(account.clone()).or_insert_with(new))
+    }
+
+    /// Runs a script of an account; `fill` appends the numbers and what else follows the arguments that all scripts have.
+    pub(super) async fn call(
+        &self,
+        script: &'static Script,
+        account: &AccountId,
+        asked: Asked<'_>,
+        fill: impl FnOnce(&mut Cmd, Numbers),
+    ) -> Result<Said, StoreError> {
+        let place = self.place(account);
+        let AccountKeys { hash, due, presumed, hold } = &place.keys;
+        let of_hold = asked.hold().map(|id| format!("{hold}{id}"));
+        let keys = [hash, due, presumed].into_iter().chain(&of_hold).map(String::as_bytes);
+        let mut cmd = script.call(&keys.collect::<smallvec::SmallVec<[&[u8]; 4]>>());
+        cmd.arg(self.count_field.as_str()).arg(hold.as_str());
+        let given = self.given.as_ref().map(Clock::now);
+        fill(&mut cmd, Numbers::new(given, place.acknowledged(self.link.epoch())));
+        let value = match self.link.run(script, hash, cmd).await {
+            Ok(value) => value,
+            Err(error) => {
+                if let LinkError::Script { code, detail } = &error
+                    && code == "ROLLEDBACK"
+                {
+                    self.link.roll_back(detail).await;
+                }
+                return Err(self.failure(account, error));
+            }
+        };
+        let said = reply::said(value, asked).map_err(unreadable)?;
+        place.acknowledged.fetch_max(said.count, Ordering::AcqRel);
+        self.heard(said.now);
+        Ok(said)
+    }
+
+    /// The same, with what it moved in the journal: on return a promise that had to rise is durable.
+    async fn recorded(
+        &self,
+        script: &'static Script,
+        account: &AccountId,
+        asked: Asked<'_>,
+        fill: impl FnOnce(&mut Cmd, Numbers),
+    ) -> Result<What, StoreError> {
+        let said = self.call(script, account, asked, fill).await?;
+        if !said.entries.is_empty()
+            && let Some(wait) = self.journal.append(account, said.entries, said.count)?
+        {
+            wait.done().await?;
+        }
+        Ok(said.what)
+    }
+
+    async fn command(
+        &self,
+        script: &'static Script,
+        account: &AccountId,
+        asked: Asked<'_>,
+        fill: impl FnOnce(&mut Cmd, Numbers),
+    ) -> Result<Outcome, StoreError> {
+        self.recorded(script, account, asked, fill).await?.outcome().map_err(unreadable)
+    }
+
+    /// An operator's change; `digest` goes with a key that is put.
+    pub(super) async fn change(
+        &self,
+        account: &AccountId,
+        operation: &Operation,
+        digest: Option<&str>,
+    ) -> Result<Outcome, StoreError> {
+        let fill = |cmd: &mut Cmd, numbers: Numbers| args::operate(cmd, numbers, operation, digest);
+        let outcome = self.command(&scripts::OPERATE, account, Asked::Other, fill).await?;
+        match outcome {
+            Outcome::Done(Done::Unchanged) | Outcome::Declined(_) => {}
+            _ => self.keep(account).await?,
+        }
+        Ok(outcome)
+    }
+
+    /// Puts how the account is configured now into the journal.
+    async fn keep(&self, account: &AccountId) -> Result<(), StoreError> {
+        let reading = self.read(account).await?;
+        self.journal.keep(account, reading.revision, &Kept::of(&reading.book, &reading.digests))?;
+        self.journal.sync().await
+    }
+
+    async fn read(&self, account: &AccountId) -> Result<Reading, StoreError> {
+        loop {
+            let fill = |cmd: &mut Cmd, numbers: Numbers| {
+                cmd.arg(numbers);
+            };
+            let what = self.recorded(&scripts::BOOK, account, Asked::Other, fill).await?;
+            let reading = reading::book(account, what).map_err(unreadable)?;
+            if !reading.more {
+                return Ok(reading);
+            }
+        }
+    }
+
+    pub(super) fn failure(&self, account: &AccountId, error: LinkError) -> StoreError {
+        let (kind, detail) = match error {
+            LinkError::Unavailable(detail) => (StoreErrorKind::Unavailable, detail),
+            LinkError::Unknown(detail) => (StoreErrorKind::TimedOut, detail),
+            LinkError::NotInitialised(detail) => (StoreErrorKind::NotInitialised, detail),
+            LinkError::Script { code, .. } if code == "NOACCOUNT" => {
+                (StoreErrorKind::UnknownAccount, format!("there is no account `{account}`"))
+            }
+            LinkError::Script { code, detail } => (StoreErrorKind::Corrupt, format!("{code} {detail}")),
+            LinkError::Corrupt(detail) => (StoreErrorKind::Corrupt, detail),
+        };
+        StoreError { kind, detail }
+    }
+}
+
+pub(super) fn unreadable(Unreadable(what): Unreadable) -> StoreError {
+    StoreError { kind: StoreErrorKind::Corrupt, detail: format!("the store's answer cannot be read: {what}") }
+}
+
+impl LedgerStore for Redis {
+    fn reserve<'a>(&'a self, account: &'a AccountId, reserve: Reserve) -> Answer<'a, Outcome> {
+        Box::pin(async move {
+            let asked = Asked::Reserve(reserve.hold, &reserve.pool);
+            let fill = |cmd: &mut Cmd, numbers: Numbers| args::reserve(cmd, numbers, &reserve);
+            self.command(&scripts::RESERVE, account, asked, fill).await
+        })
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        account: &'a AccountId,
+        hold: HoldId,
+        resolution: Resolution,
+        origin: Option<Origin>,
+    ) -> Answer<'a, Outcome> {
+        Box::pin(async move {
+            let asked = Asked::Resolve(hold, origin.as_ref().map(|origin| &origin.pool));
+            let fill = |cmd: &mut Cmd, numbers: Numbers| args::resolve(cmd, numbers, hold, resolution, origin.as_ref());
+            match self.command(&scripts::RESOLVE, account, asked, fill).await {
+                Ok(outcome) => {
+                    self.journal.unpark(hold)?;
+                    Ok(outcome)
+                }
+                // It is on this machine's disk before anybody is told that it is not in the store.
+                Err(error) => {
+                    self.journal.park(account, hold, resolution, origin.clone()).await?;
+                    Err(StoreError { kind: StoreErrorKind::Deferred, ..error })
+                }
+            }
+        })
+    }
+
+    fn operate<'a>(&'a self, account: &'a AccountId, operation: Operation) -> Answer<'a, Outcome> {
+        Box::pin(async move { self.change(account, &operation, None).await })
+    }
+
+    fn open_account(&self, new: NewAccount) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let NewAccount { account, site, state, never_pay } = new;
+            let fill = |cmd: &mut Cmd, numbers: Numbers| {
+                cmd.arg(numbers).arg(args::account_field(state, never_pay)).arg(site);
+            };
+            let what = self.recorded(&scripts::OPEN, &account, Asked::Other, fill).await?;
+            let (key, mut list) = (self.keys.accounts(), redis::cmd("SADD"));
+            list.arg(&key).arg(account.as_str());
+            self.ask(&key, &list, true).await?;
+            self.keep(&account).await?;
+            Ok(matches!(what, What::Named(name, _) if name == "opened"))
+        })
+    }
+
+    fn book<'a>(&'a self, account: &'a AccountId) -> Answer<'a, Book> {
+        Box::pin(async move { Ok(self.read(account).await?.book) })
+    }
+
+    fn accounts(&self) -> Answer<'_, Vec<AccountId>> {
+        Box::pin(async move {
+            let (key, mut list) = (self.keys.accounts(), redis::cmd("SMEMBERS"));
+            list.arg(&key);
+            let names = reply::list(self.ask(&key, &list, false).await?).map_err(unreadable)?;
+            let names: Result<Vec<AccountId>, _> =
+                names.iter().map(|name| reply::text(name).map(AccountId::from)).collect();
+            let mut names = names.map_err(unreadable)?;
+            names.sort_unstable();
+            Ok(names)
+        })
+    }
+
+    /// Those that this replica wrote: the others' are in their own journals.
+    fn entries<'a>(&'a self, account: &'a AccountId, pool: Option<&'a PoolId>, limit: usize) -> Answer<'a, Vec<Entry>> {
+        Box::pin(self.journal.entries(account, pool, limit))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.store_now()
+    }
+
+    fn check(&self) -> Answer<'_, ()> {
+        let link = self.link.check().map_err(|error| self.failure(&AccountId::from(""), error));
+        Box::pin(std::future::ready(link.and_then(|()| self.journal.check())))
+    }
+}
