@@ -1,5 +1,7 @@
 //! What a server says of itself, as far as the promise rests on it.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "the client's `Value` is an open enum")]
+
 use redis::Value;
 
 /// When a server writes to its disk.

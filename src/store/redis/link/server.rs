@@ -126,11 +126,13 @@ impl Server {
             return Err(Fault::Other("a pipeline of two was not answered by two".to_owned()));
         };
         let answer = answer.extract_error().map_err(fault)?;
-        match acknowledged.extract_error().map_err(fault)? {
-            Value::Int(count) if count >= i64::from(replicas) => Ok(answer),
-            Value::Int(count) => Err(Fault::Short(format!("{count} of {replicas} replicas acknowledged it"))),
-            other => Err(Fault::Other(format!("WAIT was answered by {other:?}"))),
+        let Value::Int(count) = acknowledged.extract_error().map_err(fault)? else {
+            return Err(Fault::Other("WAIT was not answered by a number".to_owned()));
+        };
+        if count < i64::from(replicas) {
+            return Err(Fault::Short(format!("{count} of {replicas} replicas acknowledged it")));
         }
+        Ok(answer)
     }
 }
 

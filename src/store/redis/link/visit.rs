@@ -100,10 +100,10 @@ impl Visit {
         let key = self.keys.meta();
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(BEGIN).arg(1).arg(&key).arg(ledger).arg(pepper.unwrap_or_default());
-        match self.ask(&key, &cmd).await? {
-            Value::Int(1) => Ok(()),
-            _ => Err(OpenError("there is a ledger in the store already; it was left as it is".to_owned())),
+        if self.ask(&key, &cmd).await? != Value::Int(1) {
+            return Err(OpenError("there is a ledger in the store already; it was left as it is".to_owned()));
         }
+        Ok(())
     }
 
     /// Says that the ledger holds all that it should.
@@ -119,10 +119,10 @@ impl Visit {
         let key = self.keys.meta();
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(RESUME).arg(1).arg(&key);
-        match self.ask(&key, &cmd).await? {
-            Value::Int(_) => Ok(()),
-            _ => Err(OpenError("there is no ledger in the store to go on from".to_owned())),
+        if self.ask(&key, &cmd).await? == Value::Nil {
+            return Err(OpenError("there is no ledger in the store to go on from".to_owned()));
         }
+        Ok(())
     }
 
     /// The replicas that were seen, and when.
