@@ -71,7 +71,10 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let io = WriteLimit::new(FloodGuard::new(io, limits.max_control_frames), limits.write_timeout);
+    let io = WriteLimit::new(
+        FloodGuard::new(io, limits.max_control_frames, limits.first_byte_timeout),
+        limits.write_timeout,
+    );
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service));
     watcher.watch(connection.into_owned()).await
 }

@@ -1,5 +1,6 @@
 //! HTTP/2 frames that cost their sender nothing and us an answer: the library limits resets and empty frames, but neither pings nor
-//! settings (FAULTS F-ACC-12). A connection that sends too many of them is ended.
+//! settings (FAULTS F-ACC-12). A connection that sends too many of them is ended, and so is one that does not say in time which
+//! version it speaks: the library waits for that without a limit (FAULTS F-ACC-1).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 /// What an HTTP/2 connection begins with (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -25,6 +26,8 @@ pub(super) struct FloodGuard<I> {
     most: u32,
     frames: u32,
     since: Instant,
+    /// Until when the version must be known; `None` once it is.
+    limit: Option<Pin<Box<Sleep>>>,
 }
 
 /// How far the bytes have been followed.
@@ -40,9 +43,10 @@ enum Watch {
 }
 
 impl<I> FloodGuard<I> {
-    /// At most `most` control frames in 10 seconds.
-    pub(super) fn new(io: I, most: u32) -> Self {
-        Self { io, watch: Watch::Preface(0), most, frames: 0, since: Instant::now() }
+    /// At most `most` control frames in 10 seconds, and the first bytes within `limit`.
+    pub(super) fn new(io: I, most: u32, limit: Duration) -> Self {
+        let limit = Some(Box::pin(tokio::time::sleep(limit)));
+        Self { io, watch: Watch::Preface(0), most, frames: 0, since: Instant::now(), limit }
     }
 
     /// Follows bytes that have come; answers whether they may go on.
@@ -108,6 +112,14 @@ impl<I: AsyncRead + Unpin> AsyncRead for FloodGuard<I> {
         let came = buf.filled().get(before..).unwrap_or_default();
         if !matches!(self.watch, Watch::Other) && !self.follow(came) {
             return Poll::Ready(Err(io::Error::other("too many control frames")));
+        }
+        if !matches!(self.watch, Watch::Preface(_)) {
+            self.limit = None;
+        } else if answer.is_pending()
+            && let Some(limit) = &mut self.limit
+        {
+            std::task::ready!(limit.as_mut().poll(cx));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not say what it speaks")));
         }
         answer
     }

@@ -41,6 +41,7 @@ pub struct Plan {
     pub head_timeout: Duration,
     pub max_body: usize,
     pub key_in_flight: usize,
+    pub limits: Limits,
     /// The origin of another upstream than the simulator.
     pub upstream: Option<String>,
 }
@@ -60,6 +61,7 @@ impl Plan {
             head_timeout: Duration::from_secs(300),
             max_body: 10 << 20,
             key_in_flight: 10_000,
+            limits: limits(),
             upstream: None,
         }
     }
@@ -162,7 +164,7 @@ impl World {
         let (proxy, worker) =
             Proxy::new(shared, Arc::clone(&store) as _, pepper, clock.clone(), Arc::clone(&metrics), 10_000);
         proxy.tasks().spawn(worker);
-        let listening = listen(server_settings(), Arc::clone(&metrics)).await.unwrap();
+        let listening = listen(server_settings(plan.limits), Arc::clone(&metrics)).await.unwrap();
         let origin = format!("http://{}", listening.address());
         let stop = CancellationToken::new();
         let service = service(proxy.clone(), 10_000, &metrics);
@@ -348,20 +350,25 @@ pub fn site() -> Site {
     }
 }
 
-fn server_settings() -> gratis::server::Settings {
+/// The defaults of the configuration, but for floods.
+fn limits() -> Limits {
+    Limits {
+        header_timeout: Duration::from_secs(10),
+        first_byte_timeout: Duration::from_secs(10),
+        write_timeout: Duration::from_secs(60),
+        max_headers: 100,
+        max_header_bytes: 65_536,
+        max_streams: 100,
+        max_control_frames: 200,
+    }
+}
+
+fn server_settings(limits: Limits) -> gratis::server::Settings {
     gratis::server::Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         certificates: None,
         tls_timeout: Duration::from_secs(5),
-        limits: Limits {
-            header_timeout: Duration::from_secs(10),
-            first_byte_timeout: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(60),
-            max_headers: 100,
-            max_header_bytes: 65_536,
-            max_streams: 100,
-            max_control_frames: 200,
-        },
+        limits,
         max_connections: 10_000,
     }
 }

@@ -139,3 +139,31 @@ async fn f_cli_5_one_key_has_so_many_calls_in_progress_and_no_more() {
     world.quiet().await;
     assert_eq!(chat(&world.origin, KEY, &hi(false)).await.0, 200, "the places were given back");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f_acc_1_and_2_a_connection_that_says_nothing_or_never_finishes_a_head_is_closed() {
+    let mut settings = plan();
+    settings.limits.first_byte_timeout = Duration::from_millis(200);
+    settings.limits.header_timeout = Duration::from_millis(200);
+    let world = World::new(settings).await;
+    for said in ["", "P", "POST /v1/chat/completions HTTP/1.1\r\nhost: gratis\r\nx-a: "] {
+        let mut crowd = Vec::new();
+        for _ in 0..50 {
+            let mut stream = TcpStream::connect(world.origin.trim_start_matches("http://")).await.unwrap();
+            stream.write_all(said.as_bytes()).await.unwrap();
+            crowd.push(stream);
+        }
+        assert_eq!(chat(&world.origin, KEY, &hi(false)).await.0, 200, "others are served meanwhile");
+        for mut stream in crowd {
+            let mut got = Vec::new();
+            let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut got));
+            // However it ends: what matters is that it does.
+            let _ = ended.await.unwrap_or_else(|_| panic!("{said:?} keeps its connection"));
+        }
+    }
+    let begun = std::time::Instant::now();
+    while world.metrics.connections.get() > 1 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} connections", world.metrics.connections.get());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
