@@ -210,6 +210,7 @@ impl Running {
     pub async fn shutdown(self) -> bool {
         self.draining.store(true, Ordering::Release);
         self.stop.cancel();
+        self.proxy.go_down();
         let since = Clock::stopwatch();
         let mut clean = matches!(self.serving.await, Ok(Ok(true)));
         let tasks = self.proxy.tasks().clone();
@@ -271,5 +272,12 @@ fn coverage() -> Vec<Coverage> {
         metering: row.metering.name(),
         source: row.source.to_owned(),
     })
+    .chain(dialect::sockets().iter().map(|row| Coverage {
+        method: "GET".to_owned(),
+        path: row.path.to_owned(),
+        dialect: row.dialect.to_owned(),
+        metering: row.metering.to_owned(),
+        source: row.source.to_owned(),
+    }))
     .collect()
 }

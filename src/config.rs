@@ -26,6 +26,7 @@ mod store;
 mod tree;
 mod upstream;
 mod values;
+mod websocket;
 
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,7 @@ pub use server::{ServerConfig, TlsFiles};
 pub use site::SiteConfig;
 pub use store::{SharedStore, StoreConfig, StoreKind};
 pub use upstream::UpstreamConfig;
+pub use websocket::WebSocketConfig;
 
 use crate::catalogue::{Catalogue, Site};
 use crate::ledger::Overrun;
@@ -76,6 +78,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Whom to tell when a quota nears its end.
     pub notify: NotifyConfig,
+    /// What one WebSocket connection may take.
+    pub websocket: WebSocketConfig,
 }
 
 impl Config {
@@ -161,8 +165,9 @@ fn read_tree(file: Option<&Path>, env: &Env, report: &mut Report) -> Table {
 
 /// Reads all sections, also after a mistake in one, so that each mistake is found in one run.
 fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Config, Catalogue, Vec<Site>)> {
-    let names = ["server", "admin", "log", "store", "keys", "upstream", "site", "quota", "limits", "notify"];
-    let [server, admin, log, store, keys, upstreams, site, quota, limits, notify] = {
+    let names =
+        ["server", "admin", "log", "store", "keys", "upstream", "site", "quota", "limits", "notify", "websocket"];
+    let [server, admin, log, store, keys, upstreams, site, quota, limits, notify, websocket] = {
         let mut root = Reader::new(report, tree, Spot { source: 0, start: 0, end: 0 }, "");
         let sections = names.map(|name| root.find(name));
         root.finish();
@@ -177,6 +182,7 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
     let quota = section(report, "quota", quota).and_then(quota::read_quota);
     let limits = section(report, "limits", limits).and_then(quota::read_limits);
     let notify = section(report, "notify", notify).and_then(|r| notify::read(r, env));
+    let websocket = section(report, "websocket", websocket).and_then(websocket::read);
     let (site, mut sites, catalogue) = site::read(report, site);
     let url = site.as_ref().map(|site| site.openai_base_url.clone());
     let upstreams = match upstreams.map(|found| (&found.value, found.spot)) {
@@ -208,6 +214,7 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
         quota: quota?,
         limits: limits?,
         notify: notify?,
+        websocket: websocket?,
     };
     Some((config, catalogue, sites))
 }

@@ -22,6 +22,9 @@
 //!                                          or stays open for a task, whose end proxy/tasks settles
 //! ```
 //!
+//! A WebSocket goes the same way with other steps in the middle (`proxy/websocket`): after the handshake bytes pass as they came, and
+//! each call that a frame asks for is admitted before the frame goes up.
+//!
 //! # Rooms, and what each must not know
 //!
 //! * [`ledger`]: the rules, one pure function. Knows no clock, store or wire format; every store is tested against it.

@@ -8,6 +8,7 @@ mod authenticate;
 mod body;
 mod bound;
 mod breaker;
+mod crowd;
 mod drain;
 mod exchange;
 mod fallback;
@@ -24,15 +25,19 @@ mod send;
 mod settings;
 mod settlement;
 mod shadow;
+mod strict;
 mod tasks;
 mod trace;
 mod truth;
 mod upstream;
+mod websocket;
 
 pub use handler::Proxy;
 pub use layers::service;
 pub use metered_body::{ReplyBody, ReplyError};
 pub use rejection::{Rejection, UpstreamTrouble};
-pub use settings::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, UpstreamSettings, Upstreams};
+pub use settings::{
+    ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, SocketSettings, UpstreamSettings, Upstreams,
+};
 pub use trace::Explain;
 pub use upstream::Upstream;

@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 use crate::config::{self, Config, Loaded, SharedStore};
 use crate::notify;
 use crate::proxy::{
-    ClampPolicy, Explain, OnDisconnect, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams,
+    ClampPolicy, Explain, OnDisconnect, QuotaSettings, Settings, Shared, SocketSettings, Upstream, UpstreamSettings,
+    Upstreams,
 };
 use crate::server::{self, Certificates, Limits, TlsFiles};
 use crate::store::{embedded, redis};
@@ -21,8 +22,11 @@ pub(super) fn shared(loaded: &Loaded) -> Result<Shared, String> {
     Ok(Shared {
         settings: Settings {
             quota: quota(config),
+            sockets: sockets(config),
             max_body: config.limits.max_body,
             body_timeout: config.limits.body_timeout,
+            body_min_rate: config.limits.body_min_rate,
+            key_in_flight: config.limits.key_in_flight,
             log_requests: config.log.requests,
         },
         catalogue: Arc::new(loaded.catalogue.clone()),
@@ -61,6 +65,18 @@ fn quota(config: &Config) -> QuotaSettings {
         drain_time: quota.drain_time,
         presumed_breaker: quota.presumed_breaker,
         breaker_pause: quota.breaker_cool_down,
+    }
+}
+
+fn sockets(config: &Config) -> SocketSettings {
+    let socket = &config.websocket;
+    SocketSettings {
+        connections: socket.connections,
+        max_message: socket.max_message,
+        ping_interval: socket.ping_interval,
+        ping_timeout: socket.ping_timeout,
+        control_frames: socket.control_frames,
+        close_wait: socket.close_wait,
     }
 }
 
@@ -137,6 +153,7 @@ fn limits(config: &Config) -> Limits {
         max_headers: server.max_headers,
         max_header_bytes: server.max_header_bytes,
         max_streams: server.max_streams,
+        max_control_frames: server.max_control_frames,
     }
 }
 

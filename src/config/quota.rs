@@ -77,10 +77,14 @@ pub struct LimitsConfig {
     pub max_body: usize,
     /// How long a request's body may take to arrive (F-ACC-3).
     pub body_timeout: Duration,
+    /// The least bytes a second of a request's body, once it has had a while; 0 = as slow as it likes (F-ACC-3).
+    pub body_min_rate: u64,
     /// How long a client may leave a response unread (F-ACC-4).
     pub write_timeout: Duration,
     /// Calls in progress.
     pub in_flight: usize,
+    /// Calls of one key in progress (F-CLI-5).
+    pub key_in_flight: usize,
 }
 
 pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
@@ -145,13 +149,17 @@ pub(super) fn read_limits(mut r: Reader<'_, '_>) -> Option<LimitsConfig> {
     let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3_600));
     let max_body = r.size("max_body", 1 << 10..=1 << 30);
     let body_timeout = r.duration("body_timeout", second..=hour);
+    let body_min_rate = r.size("body_min_rate", 0..=1 << 30);
     let write_timeout = r.duration("write_timeout", second..=hour);
     let in_flight = r.count("in_flight", 1..=1_000_000);
+    let key_in_flight = r.count("key_in_flight", 1..=1_000_000);
     r.finish();
     Some(LimitsConfig {
         max_body: usize::try_from(max_body?).ok()?,
         body_timeout: body_timeout?,
+        body_min_rate: body_min_rate?,
         write_timeout: write_timeout?,
         in_flight: usize::try_from(in_flight?).ok()?,
+        key_in_flight: usize::try_from(key_in_flight?).ok()?,
     })
 }

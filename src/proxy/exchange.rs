@@ -12,7 +12,7 @@ use hyper_util::client::legacy::{Error, ResponseFuture};
 use tokio::sync::oneshot;
 
 use crate::dialect::{Api, Encoding, Finding, Kind, Observer, Reading, Seen, UpstreamSignal, Watch};
-use crate::ledger::{AccountId, HoldId, Origin, Resolution, Usage};
+use crate::ledger::{AccountId, HoldId, Origin, PoolId, Resolution, Usage};
 use crate::store::{Resource, TaskHold};
 
 use super::admission::Admission;
@@ -75,13 +75,7 @@ impl Call {
     fn close_pool(&self) {
         let (Some(account), Some(model)) = (self.record.account.clone(), self.record.model.as_ref()) else { return };
         let Some(pool) = self.shared.catalogue.model(model.as_str()).map(|model| model.pool.clone()) else { return };
-        tracing::error!(request_id = %self.record.id, pool = %pool, "the provider says that the free quota is used up: the counters here were too high");
-        let store = Arc::clone(&self.parts.store);
-        self.parts.drainer.tasks().spawn(async move {
-            if let Err(error) = truth::used_up(&*store, &account, &pool).await {
-                tracing::error!(pool = %pool, error = %error, "a pool that the provider closed could not be closed everywhere");
-            }
-        });
+        close_pool(&self.parts, &account, pool, self.record.id);
     }
 
     /// The provider says that the upstream's account is overdue: everything that it serves is refused here (C10).
@@ -167,6 +161,17 @@ impl Call {
             None => Settled::Now,
         }
     }
+}
+
+/// Refuses a pool's next calls because the provider refused one (C10).
+pub(super) fn close_pool(parts: &ProxyParts, account: &AccountId, pool: PoolId, id: HoldId) {
+    tracing::error!(request_id = %id, pool = %pool, "the provider says that the free quota is used up: the counters here were too high");
+    let (store, account) = (Arc::clone(&parts.store), account.clone());
+    parts.drainer.tasks().spawn(async move {
+        if let Err(error) = truth::used_up(&*store, &account, &pool).await {
+            tracing::error!(pool = %pool, error = %error, "a pool that the provider closed could not be closed everywhere");
+        }
+    });
 }
 
 /// A call that is under way until its head comes. Dropped before, it goes on in the background: it may have been charged.

@@ -9,12 +9,13 @@ use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Body;
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::catalogue::{Model, Site};
 use crate::clock::Clock;
-use crate::dialect::{Api, DialectError, ErrorShape, Facts, Kind, Metering, Route, RouteMatch, Watch, route};
+use crate::dialect::{Api, DialectError, ErrorShape, Facts, Kind, Metering, Route, RouteMatch, Watch, route, socket};
 use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules};
 use crate::store::{Caller, NoteStore, Pepper, Resource, Store, StoreErrorKind};
 use crate::telemetry::Metrics;
@@ -24,6 +25,7 @@ use super::authenticate::authenticate;
 use super::body;
 use super::bound::{self, CallBound};
 use super::breaker::Paused;
+use super::crowd::Crowd;
 use super::drain::Drainer;
 use super::forward::{self, Beside, Then};
 use super::metered_body::ReplyBody;
@@ -34,7 +36,8 @@ use super::settings::Shared;
 use super::settlement::SettlementQueue;
 use super::trace::{Explain, Traces};
 use super::upstream::Upstream;
-use super::{headers, not_covered, tasks};
+use super::websocket::Opening;
+use super::{headers, not_covered, strict, tasks, websocket};
 
 /// What every request needs and a reload does not replace.
 pub(super) struct ProxyParts {
@@ -42,8 +45,14 @@ pub(super) struct ProxyParts {
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) drainer: Drainer,
-    pepper: Arc<Pepper>,
+    /// Calls in progress by key.
+    pub(super) crowd: Arc<Crowd>,
     pub(super) gate: Gate,
+    /// WebSocket connections that may be open at once.
+    pub(super) sockets: Arc<Semaphore>,
+    /// Fires when the process goes down.
+    pub(super) stop: CancellationToken,
+    pepper: Arc<Pepper>,
     beside: OnceLock<Notes>,
 }
 
@@ -80,6 +89,8 @@ pub(super) enum Prepared {
     Beside(Box<Beside>),
     /// It is admitted.
     Metered(Box<Ready>),
+    /// It begins a WebSocket.
+    Socket(Box<Opening>),
 }
 
 impl Proxy {
@@ -97,14 +108,26 @@ impl Proxy {
         let gate = Gate::new(Arc::clone(&store), queue);
         let drains = shared.load().settings.quota.drain_streams;
         let drainer = Drainer::new(drains, Arc::clone(&metrics));
-        let stop = CancellationToken::new();
-        let until = stop.clone();
-        let parts = Arc::new(ProxyParts { store, clock, metrics, drainer, pepper, gate, beside: OnceLock::new() });
-        let watch = tasks::watch(Arc::downgrade(&parts), Arc::clone(&shared), until);
+        let sockets = Arc::new(Semaphore::new(shared.load().settings.sockets.connections));
+        let (stop, crowd) = (CancellationToken::new(), Arc::default());
+        let parts = Arc::new(ProxyParts {
+            store,
+            clock,
+            metrics,
+            drainer,
+            crowd,
+            gate,
+            sockets,
+            stop,
+            pepper,
+            beside: OnceLock::new(),
+        });
+        let watching = CancellationToken::new();
+        let watch = tasks::watch(Arc::downgrade(&parts), Arc::clone(&shared), watching.clone());
         let both = async move {
             tokio::join!(worker, watch);
         };
-        (Self { parts, shared, _watching: Arc::new(stop.drop_guard()) }, both)
+        (Self { parts, shared, _watching: Arc::new(watching.drop_guard()) }, both)
     }
 
     /// Gives the request path its notes, once. The future is the writer of traces: it ends as the settlement worker does.
@@ -138,6 +161,11 @@ impl Proxy {
         self.parts.drainer.tasks()
     }
 
+    /// Says that the process goes down: connections that outlive their handshake end once their calls have.
+    pub fn go_down(&self) {
+        self.parts.stop.cancel();
+    }
+
     /// Answers one request. Never fails: every failure is a response.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<ReplyBody>
     where
@@ -155,6 +183,10 @@ impl Proxy {
                 Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
             },
             Ok(Prepared::Metered(ready)) => match send::send(&self.parts, shared, *ready, record).await {
+                Ok(response) => response,
+                Err((rejection, record)) => self.reject(&rejection, shape, id, record),
+            },
+            Ok(Prepared::Socket(opening)) => match websocket::open(&self.parts, &self.shared, *opening, record).await {
                 Ok(response) => response,
                 Err((rejection, record)) => self.reject(&rejection, shape, id, record),
             },
@@ -199,13 +231,22 @@ impl Proxy {
     {
         let (head, body) = request.into_parts();
         record.body_left = head.version <= Version::HTTP_11 && !body.is_end_stream();
+        if let Err(rejection) = strict::check(&head) {
+            // Whatever follows on the connection may be meant otherwise as well.
+            record.body_left = head.version <= Version::HTTP_11;
+            return Err(rejection);
+        }
+        if let Some(socket) = socket(&head.method, head.uri.path(), head.uri.query()) {
+            let caller = self.caller(&head.headers, record).await?;
+            return Ok(Prepared::Socket(Box::new(Opening { socket, head, caller })));
+        }
         let route = match route(&head.method, head.uri.path(), head.uri.query()) {
             RouteMatch::Found(route) => route,
             RouteMatch::MethodNotAllowed { allow } => return Err(Rejection::MethodNotAllowed { allow }),
             RouteMatch::NotMetered => return Err(Rejection::NotMetered),
         };
         record.operation = route.operation;
-        let caller = match authenticate(&head.headers, &self.parts.pepper, &*self.parts.store).await {
+        let caller = match self.caller(&head.headers, record).await {
             // Without a ledger there are no keys either; what costs nothing is answered all the same.
             Err(Rejection::Store(error))
                 if error.kind == StoreErrorKind::NotInitialised && route.metering == Metering::Free =>
@@ -214,11 +255,12 @@ impl Proxy {
             }
             caller => caller?,
         };
-        record.account = Some(caller.account.clone());
-        record.key = Some(caller.key.id.clone());
+        if let Metering::Call(_) = route.metering {
+            let place = self.parts.crowd.enter(&caller.key.id, shared.settings.key_in_flight);
+            record.place = Some(place.ok_or(Rejection::TooManyOfKey)?);
+        }
         let mut read = async |head: &Parts, body| {
-            let settings = &shared.settings;
-            let body = body::read(&head.headers, body, settings.max_body, settings.body_timeout).await?;
+            let body = body::read(&head.headers, body, &shared.settings).await?;
             record.body_left = false;
             Ok::<_, Rejection>(body)
         };
@@ -253,6 +295,14 @@ impl Proxy {
                 Ok(beside(head, route, body, &shared.upstreams.default, Then::Pass))
             }
         }
+    }
+
+    /// Who calls, for the record too.
+    async fn caller(&self, headers: &HeaderMap, record: &mut Record) -> Result<Caller, Rejection> {
+        let caller = authenticate(headers, &self.parts.pepper, &*self.parts.store).await?;
+        record.account = Some(caller.account.clone());
+        record.key = Some(caller.key.id.clone());
+        Ok(caller)
     }
 
     pub(super) async fn metered(
@@ -418,6 +468,6 @@ pub(super) fn ms(time: Duration) -> u64 {
 }
 
 /// A model's name as it may stand in a message: bounded, and without control characters.
-fn shown(model: &str) -> String {
+pub(super) fn shown(model: &str) -> String {
     model.chars().filter(|c| !c.is_control()).take(64).collect()
 }

@@ -7,6 +7,7 @@ use crate::dialect::{Finding, Reading};
 use crate::ledger::{AccountId, HoldId, KeyId, ModelCode, Resolution, Usage};
 use crate::telemetry::{Metrics, ModelMetrics};
 
+use super::crowd::KeyPlace;
 use super::trace::{Decision, Trace, Traces};
 
 /// What the line says of a client that left before there was a response; nobody is sent it.
@@ -25,6 +26,8 @@ pub(super) struct Record {
     pub(super) stream: bool,
     /// Whether a part of the request's body was left unread, so that nothing can follow it on an HTTP/1 connection.
     pub(super) body_left: bool,
+    /// The key's place among its calls.
+    pub(super) place: Option<KeyPlace>,
     pub(super) held: u64,
     pub(super) usage: Option<Usage>,
     pub(super) resolution: Option<Resolution>,
@@ -57,6 +60,7 @@ impl Record {
             key: None,
             stream: false,
             body_left: false,
+            place: None,
             held: 0,
             usage: None,
             resolution: None,

@@ -71,3 +71,4 @@ mod tidy;
 mod transport;
 mod vectors;
 mod walk;
+mod websocket;

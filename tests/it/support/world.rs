@@ -14,8 +14,8 @@ use gratis::ledger::{
     Overrun, Reserve, ReserveRules, Side, SwitchOff, Timestamp, Unit,
 };
 use gratis::proxy::{
-    ClampPolicy, Explain, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams,
-    service,
+    ClampPolicy, Explain, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, SocketSettings, Upstream,
+    UpstreamSettings, Upstreams, service,
 };
 use gratis::server::{Limits, listen};
 use gratis::simulator::{self, SimModel, SimUnit};
@@ -24,7 +24,7 @@ use gratis::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::MemoryStore;
-pub use super::models::{model, model_of, thinking_model};
+pub use super::models::{model, model_of, thinking_model, unit_model};
 
 pub const KEY: &str = "sk-test-0001";
 
@@ -36,9 +36,12 @@ pub struct Plan {
     pub state: AccountState,
     pub free_quota_only: bool,
     pub quota: QuotaSettings,
+    pub sockets: SocketSettings,
     pub simulator: simulator::Settings,
     pub head_timeout: Duration,
     pub max_body: usize,
+    pub key_in_flight: usize,
+    pub limits: Limits,
     /// The origin of another upstream than the simulator.
     pub upstream: Option<String>,
     /// The rules of the account's site.
@@ -61,9 +64,12 @@ impl Plan {
             state: AccountState::Active,
             free_quota_only: true,
             quota: quota(),
+            sockets: sockets(),
             simulator: simulator::Settings::default(),
             head_timeout: Duration::from_secs(300),
             max_body: 10 << 20,
+            key_in_flight: 10_000,
+            limits: limits(),
             upstream: None,
             site: site(),
             notes: None,
@@ -96,6 +102,18 @@ pub fn quota() -> QuotaSettings {
         presumed_breaker: 0,
         breaker_pause: Duration::from_secs(5),
         task_poll: Duration::from_secs(30),
+    }
+}
+
+/// The defaults of the configuration.
+pub fn sockets() -> SocketSettings {
+    SocketSettings {
+        connections: 100,
+        max_message: 1 << 20,
+        ping_interval: Duration::from_secs(30),
+        ping_timeout: Duration::from_secs(20),
+        control_frames: 100,
+        close_wait: Duration::from_secs(5),
     }
 }
 
@@ -150,8 +168,11 @@ impl World {
         let shared = Shared {
             settings: Settings {
                 quota: plan.quota,
+                sockets: plan.sockets,
                 max_body: plan.max_body,
                 body_timeout: Duration::from_secs(30),
+                body_min_rate: 256,
+                key_in_flight: plan.key_in_flight,
                 log_requests: false,
             },
             catalogue: Arc::new(Catalogue::new(plan.models)),
@@ -165,7 +186,7 @@ impl World {
             tokio::spawn(proxy.keep_beside(notes, plan.explain));
         }
         proxy.tasks().spawn(worker);
-        let listening = listen(server_settings(), Arc::clone(&metrics)).await.unwrap();
+        let listening = listen(server_settings(plan.limits), Arc::clone(&metrics)).await.unwrap();
         let origin = format!("http://{}", listening.address());
         let stop = CancellationToken::new();
         let service = service(proxy.clone(), 10_000, &metrics);
@@ -356,19 +377,25 @@ pub fn site() -> Site {
     }
 }
 
-fn server_settings() -> gratis::server::Settings {
+/// The defaults of the configuration, but for floods.
+fn limits() -> Limits {
+    Limits {
+        header_timeout: Duration::from_secs(10),
+        first_byte_timeout: Duration::from_secs(10),
+        write_timeout: Duration::from_secs(60),
+        max_headers: 100,
+        max_header_bytes: 65_536,
+        max_streams: 100,
+        max_control_frames: 200,
+    }
+}
+
+fn server_settings(limits: Limits) -> gratis::server::Settings {
     gratis::server::Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         certificates: None,
         tls_timeout: Duration::from_secs(5),
-        limits: Limits {
-            header_timeout: Duration::from_secs(10),
-            first_byte_timeout: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(60),
-            max_headers: 100,
-            max_header_bytes: 65_536,
-            max_streams: 100,
-        },
+        limits,
         max_connections: 10_000,
     }
 }
