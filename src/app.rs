@@ -117,17 +117,8 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         body_max: ADMIN_BODY,
         lease_ms: u64::try_from(config.store.lease.as_millis()).unwrap_or(u64::MAX),
         checks: checks(&draining),
-        metrics: {
-            let (metrics, ledger) = (Arc::clone(&metrics), ledger.clone());
-            Arc::new(move || {
-                ledger.measure(&metrics);
-                metrics.render()
-            })
-        },
-        store_state: {
-            let ledger = ledger.clone();
-            Arc::new(move || ledger.state())
-        },
+        metrics: rendered(&metrics, &ledger),
+        store_state: state(&ledger),
         resume: ledger.resume(),
         coverage: Arc::new(coverage),
         recent: Arc::new(proxy.recall()),
@@ -257,6 +248,19 @@ fn checks(draining: &Arc<AtomicBool>) -> admin::Source<Vec<Check>> {
         let problem = draining.load(Ordering::Acquire).then(|| "this instance is going down".to_owned());
         vec![Check { name: "serving", problem }]
     })
+}
+
+fn rendered(metrics: &Arc<Metrics>, ledger: &Ledger) -> admin::Source<String> {
+    let (metrics, ledger) = (Arc::clone(metrics), ledger.clone());
+    Arc::new(move || {
+        ledger.measure(&metrics);
+        metrics.render()
+    })
+}
+
+fn state(ledger: &Ledger) -> admin::Source<admin::StoreState> {
+    let ledger = ledger.clone();
+    Arc::new(move || ledger.state())
 }
 
 fn coverage() -> Vec<Coverage> {

@@ -52,6 +52,8 @@ mod request_path;
 mod route_fuzz;
 mod rules;
 mod serve;
+mod shared_faults;
+mod shared_site;
 mod simulator;
 mod store_child;
 mod store_conformance;
