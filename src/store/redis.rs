@@ -113,9 +113,10 @@ impl Redis {
     /// # Errors
     /// When there is one already, complete or not, or as [`open`](Self::open).
     pub async fn create(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
-        let visit = Visit::to(&settings).await?;
-        visit.begin(&uuid::Uuid::now_v7().to_string(), settings.pepper_mark.as_deref()).await?;
+        // First what may refuse: a journal that is in use, a class that is too weak. Nothing is left behind then.
         let store = Self::open(settings, clock).await?;
+        let visit = Visit::to(&store.settings).await?;
+        visit.begin(&uuid::Uuid::now_v7().to_string(), store.settings.pepper_mark.as_deref()).await?;
         store.link.begin();
         store.link.refresh().await;
         store.link.check().map_err(|error| OpenError(error.to_string()))?;
