@@ -74,8 +74,9 @@ impl Inner {
         for seat in seats {
             let old = before.0.iter().find_map(|(at, server)| server.as_ref().filter(|_| at.address == seat.address));
             let dialled = async {
+                // What fails on the old connections is tried on new ones: the server may have come back since.
                 if let Some(old) = old
-                    && let Some(again) = old.again(&self.address, seat.clone()).await?
+                    && let Ok(Some(again)) = old.again(&self.address, seat.clone()).await
                 {
                     return Ok(again);
                 }
@@ -88,6 +89,10 @@ impl Inner {
                     None
                 }
                 Err(_) => {
+                    // The way there may be cut without a word: the next look dials anew.
+                    if let Some(old) = old {
+                        old.give_up();
+                    }
                     said.push(format!("{} does not answer", seat.address));
                     None
                 }
