@@ -117,15 +117,15 @@ impl Inner {
         let [ledger, epoch, complete, pepper, alarm] = reply::parts(answer).map_err(unreadable)?;
         let complete = complete != Value::Nil || self.begun.load(std::sync::atomic::Ordering::Acquire);
         let ledger = reply::text(&ledger).ok().filter(|_| complete).map(str::to_owned);
-        if let (Some(mark), Ok(kept)) = (&self.pepper_mark, reply::text(&pepper))
-            && ledger.is_some()
-            && mark != kept
+        if let (Ok(kept), true) = (reply::text(&pepper), ledger.is_some())
+            && self.pepper_mark.as_deref() != Some(kept)
         {
-            return Err(Halt::Unfit(
-                "this replica has another pepper than the ledger was made with, so that it would recognise no key: copy the file \
-                 `pepper` from the state folder where `gratis init` ran, or set keys.pepper"
-                    .to_owned(),
-            ));
+            let what =
+                if self.pepper_mark.is_some() { "another pepper than the ledger was made with" } else { "no pepper" };
+            return Err(Halt::Unfit(format!(
+                "this replica has {what}, so that it would recognise no key: copy the file `pepper` from the state folder where \
+                 `gratis init` ran, or set keys.pepper, and start it again"
+            )));
         }
         if let Ok(why) = reply::text(&alarm) {
             return Err(Halt::Suspended(why.to_owned()));
