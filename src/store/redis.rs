@@ -235,6 +235,7 @@ pub async fn status(settings: &Settings) -> Result<Status, OpenError> {
     let visit = Visit::to(settings).await?;
     let found = visit.found().await?;
     let class = visit.class();
+    let replicas = visit.replicas().await?;
     Ok(Status {
         server: visit.server(),
         class: class.map(|class| class.name().to_owned()).unwrap_or_default(),
@@ -246,8 +247,8 @@ pub async fn status(settings: &Settings) -> Result<Status, OpenError> {
         },
         run_id: visit.run_id(),
         epoch: found.epoch,
-        replicas: visit.replicas().await?,
-        suspended: found.alarm,
+        suspended: found.alarm.or_else(|| status::suspended(&replicas)),
+        replicas,
     })
 }
 

@@ -23,6 +23,19 @@ impl Inner {
     pub(super) async fn look(&self) -> Result<(), Halt> {
         let before = self.members.load_full();
         let members = self.find(&before).await?;
+        let judged = self.judge_and_beat(&members).await;
+        match &judged {
+            Ok(_) => self.meet(&members, None).await,
+            Err(Halt::Suspended(why) | Halt::Unfit(why)) => self.meet(&members, Some(why)).await,
+            Err(Halt::NotInitialised | Halt::Unreachable(_)) => {}
+        }
+        self.epoch.store(judged?, std::sync::atomic::Ordering::Release);
+        self.members.store(Arc::new(members));
+        Ok(())
+    }
+
+    /// Whether the store may be used, by what it is and what this replica remembers of it; answers its epoch.
+    async fn judge_and_beat(&self, members: &Members) -> Result<u64, Halt> {
         let servers: Vec<&Arc<Server>> = members.0.iter().filter_map(|(_, server)| server.as_ref()).collect();
         for server in &servers {
             if let Some(why) = unfit(&self.address.topology, &server.facts) {
@@ -37,7 +50,7 @@ impl Inner {
             return Err(self.too_weak(class));
         }
         let seen = self.journal.remembered();
-        let meta = self.meta(&members).await?;
+        let meta = self.meta(members).await?;
         let found = |(seat, server): &(_, Option<Arc<Server>>)| Member {
             seat: super::layout::Seat::clone(seat),
             found: server.as_ref().map(|server| (server.facts.clone(), server.class)),
@@ -47,14 +60,11 @@ impl Inner {
         self.rolled_back(&plan)?;
         let mut beats = Vec::new();
         for beat in &plan.beats {
-            beats.push(self.beat(&members, beat).await?);
+            beats.push(self.beat(members, beat).await?);
         }
         let outcome = plan.outcome(&beats, &found);
         self.journal.remember(outcome).await.map_err(|error| Halt::Unreachable(error.to_string()))?;
-        self.meet(&members).await;
-        self.epoch.store(plan.epoch, std::sync::atomic::Ordering::Release);
-        self.members.store(Arc::new(members));
-        Ok(())
+        Ok(plan.epoch)
     }
 
     fn too_weak(&self, class: Class) -> Halt {
@@ -161,15 +171,20 @@ impl Inner {
         }
     }
 
-    /// Says that this replica is there, and notes which others are. Nothing depends on it but what an operator is shown.
-    async fn meet(&self, members: &Members) {
+    /// Says that this replica is there and, where that is so, why it admits nothing; and notes which others are there. Nothing
+    /// depends on it but what an operator is shown.
+    async fn meet(&self, members: &Members, suspended: Option<&str>) {
         let key = self.keys.replicas();
         let Some(server) = members.of(slot(key.as_bytes())) else { return };
         let mut say: Cmd = redis::cmd("HSET");
-        say.arg(&key).arg(self.journal.replica()).arg(self.clock.now().0);
+        let now = self.clock.now().0;
+        say.arg(&key)
+            .arg(self.journal.replica())
+            .arg(suspended.map_or_else(|| now.to_string(), |why| format!("{now} {why}")));
         let mut list: Cmd = redis::cmd("HKEYS");
         list.arg(&key);
-        if self.exchange(server, None, &say, false).await.is_err() {
+        // Whom a suspended replica meets may belong to another ledger.
+        if self.exchange(server, None, &say, false).await.is_err() || suspended.is_some() {
             return;
         }
         let Ok(Value::Array(names)) = self.exchange(server, None, &list, false).await else { return };
