@@ -45,6 +45,7 @@ mod mixed;
 mod privacy;
 mod rejections;
 mod replicas;
+mod replicas_ledger;
 mod request_path;
 mod route_fuzz;
 mod serve;
