@@ -9,7 +9,7 @@ REQUESTS ?= 1000000
 # cargo-deny is built once and kept; the dev profile builds in half of the time.
 DENY_VERSION := 0.20.2
 DENY := target/tools/bin/cargo-deny
-FUZZ_TARGETS := facts observer
+FUZZ_TARGETS := facts observer frames
 
 .PHONY: help tools test fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults route-fuzz demo
 

@@ -8,8 +8,10 @@ mod authenticate;
 mod body;
 mod bound;
 mod breaker;
+mod crowd;
 mod drain;
 mod exchange;
+mod fallback;
 mod forward;
 mod gather;
 mod handler;
@@ -22,12 +24,20 @@ mod rejection;
 mod send;
 mod settings;
 mod settlement;
+mod shadow;
+mod strict;
 mod tasks;
+mod trace;
+mod truth;
 mod upstream;
+mod websocket;
 
 pub use handler::Proxy;
 pub use layers::service;
 pub use metered_body::{ReplyBody, ReplyError};
 pub use rejection::{Rejection, UpstreamTrouble};
-pub use settings::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, UpstreamSettings, Upstreams};
+pub use settings::{
+    ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, SocketSettings, UpstreamSettings, Upstreams,
+};
+pub use trace::Explain;
 pub use upstream::Upstream;

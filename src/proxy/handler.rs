@@ -1,6 +1,6 @@
 //! One request, in a straight line.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -9,14 +9,15 @@ use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Body;
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::catalogue::Model;
+use crate::catalogue::{Model, Site};
 use crate::clock::Clock;
-use crate::dialect::{Api, DialectError, ErrorShape, Facts, Kind, Metering, Route, RouteMatch, Watch, route};
+use crate::dialect::{Api, DialectError, ErrorShape, Facts, Kind, Metering, Route, RouteMatch, Watch, route, socket};
 use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules};
-use crate::store::{Caller, Pepper, Resource, Store, StoreErrorKind};
+use crate::store::{Caller, NoteStore, Pepper, Resource, Store, StoreErrorKind};
 use crate::telemetry::Metrics;
 
 use super::admission::{Admission, Gate, Patience};
@@ -24,6 +25,7 @@ use super::authenticate::authenticate;
 use super::body;
 use super::bound::{self, CallBound};
 use super::breaker::Paused;
+use super::crowd::Crowd;
 use super::drain::Drainer;
 use super::forward::{self, Beside, Then};
 use super::metered_body::ReplyBody;
@@ -32,8 +34,10 @@ use super::rejection::{Rejection, UpstreamTrouble};
 use super::send::{self, Ready};
 use super::settings::Shared;
 use super::settlement::SettlementQueue;
+use super::trace::{Explain, Traces};
 use super::upstream::Upstream;
-use super::{headers, not_covered, tasks};
+use super::websocket::Opening;
+use super::{headers, not_covered, strict, tasks, websocket};
 
 /// What every request needs and a reload does not replace.
 pub(super) struct ProxyParts {
@@ -41,14 +45,32 @@ pub(super) struct ProxyParts {
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) drainer: Drainer,
-    pepper: Arc<Pepper>,
+    /// Calls in progress by key.
+    pub(super) crowd: Arc<Crowd>,
     pub(super) gate: Gate,
+    /// WebSocket connections that may be open at once.
+    pub(super) sockets: Arc<Semaphore>,
+    /// Fires when the process goes down.
+    pub(super) stop: CancellationToken,
+    pepper: Arc<Pepper>,
+    beside: OnceLock<Notes>,
+}
+
+/// What the request path reads and keeps beside the books; without it there is no fallback and no explanation.
+pub(super) struct Notes {
+    pub(super) notes: Arc<dyn NoteStore>,
+    traces: Option<Traces>,
 }
 
 impl ProxyParts {
     /// The way to settle what is resolved outside of its call.
     pub(super) fn queue(&self) -> &Arc<SettlementQueue> {
         self.gate.queue()
+    }
+
+    /// The notes, where they were given.
+    pub(super) fn notes(&self) -> Option<&Arc<dyn NoteStore>> {
+        self.beside.get().map(|beside| &beside.notes)
     }
 }
 
@@ -62,11 +84,13 @@ pub struct Proxy {
 }
 
 /// A request that may go upstream.
-enum Prepared {
+pub(super) enum Prepared {
     /// It costs nothing.
     Beside(Box<Beside>),
     /// It is admitted.
     Metered(Box<Ready>),
+    /// It begins a WebSocket.
+    Socket(Box<Opening>),
 }
 
 impl Proxy {
@@ -84,20 +108,62 @@ impl Proxy {
         let gate = Gate::new(Arc::clone(&store), queue);
         let drains = shared.load().settings.quota.drain_streams;
         let drainer = Drainer::new(drains, Arc::clone(&metrics));
-        let stop = CancellationToken::new();
-        let until = stop.clone();
-        let parts = Arc::new(ProxyParts { store, clock, metrics, drainer, pepper, gate });
-        let watch = tasks::watch(Arc::downgrade(&parts), Arc::clone(&shared), until);
+        let sockets = Arc::new(Semaphore::new(shared.load().settings.sockets.connections));
+        let (stop, crowd) = (CancellationToken::new(), Arc::default());
+        let parts = Arc::new(ProxyParts {
+            store,
+            clock,
+            metrics,
+            drainer,
+            crowd,
+            gate,
+            sockets,
+            stop,
+            pepper,
+            beside: OnceLock::new(),
+        });
+        let watching = CancellationToken::new();
+        let watch = tasks::watch(Arc::downgrade(&parts), Arc::clone(&shared), watching.clone());
         let both = async move {
             tokio::join!(worker, watch);
         };
-        (Self { parts, shared, _watching: Arc::new(stop.drop_guard()) }, both)
+        (Self { parts, shared, _watching: Arc::new(watching.drop_guard()) }, both)
+    }
+
+    /// Gives the request path its notes, once. The future is the writer of traces: it ends as the settlement worker does.
+    pub fn keep_beside(
+        &self,
+        notes: Arc<dyn NoteStore>,
+        explain: Explain,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let parts = &self.parts;
+        let (store, metrics) = (Arc::clone(&parts.store), Arc::clone(&parts.metrics));
+        let (traces, writer) = Traces::new(store, Arc::clone(&notes), parts.clock.clone(), metrics, explain);
+        let traces = (explain != Explain::Off).then_some(traces);
+        // A second time changes nothing: whoever came first is kept.
+        let _ = parts.beside.set(Notes { notes, traces });
+        writer
+    }
+
+    /// What explains a call that is in memory alone, by its request id.
+    /// It keeps the request path no longer than its own clones do.
+    pub fn recall(&self) -> impl Fn(&str) -> Option<serde_json::Value> + Send + Sync + 'static {
+        let parts = Arc::downgrade(&self.parts);
+        move |request| {
+            let id = uuid::Uuid::parse_str(request).ok()?;
+            parts.upgrade()?.beside.get()?.traces.as_ref()?.recent(HoldId(id.as_u128()))
+        }
     }
 
     /// Work that outlives its request: to be waited for at shutdown.
     #[must_use]
     pub fn tasks(&self) -> &TaskTracker {
         self.parts.drainer.tasks()
+    }
+
+    /// Says that the process goes down: connections that outlive their handshake end once their calls have.
+    pub fn go_down(&self) {
+        self.parts.stop.cancel();
     }
 
     /// Answers one request. Never fails: every failure is a response.
@@ -110,12 +176,17 @@ impl Proxy {
         let mut record = Record::new(id, &self.parts.metrics, shared.settings.log_requests);
         // An error of ours has the shape of the path's family, also where the path does not exist.
         let shape = ErrorShape::of(request.uri().path(), request.headers());
+        record.traces = self.parts.beside.get().and_then(|beside| beside.traces.clone());
         match self.prepare(request, &shared, &mut record).await {
             Ok(Prepared::Beside(beside)) => match forward::send(&self.parts, *beside, &mut record).await {
                 Ok(response) => response,
                 Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
             },
             Ok(Prepared::Metered(ready)) => match send::send(&self.parts, shared, *ready, record).await {
+                Ok(response) => response,
+                Err((rejection, record)) => self.reject(&rejection, shape, id, record),
+            },
+            Ok(Prepared::Socket(opening)) => match websocket::open(&self.parts, &self.shared, *opening, record).await {
                 Ok(response) => response,
                 Err((rejection, record)) => self.reject(&rejection, shape, id, record),
             },
@@ -160,13 +231,22 @@ impl Proxy {
     {
         let (head, body) = request.into_parts();
         record.body_left = head.version <= Version::HTTP_11 && !body.is_end_stream();
+        if let Err(rejection) = strict::check(&head) {
+            // Whatever follows on the connection may be meant otherwise as well.
+            record.body_left = head.version <= Version::HTTP_11;
+            return Err(rejection);
+        }
+        if let Some(socket) = socket(&head.method, head.uri.path(), head.uri.query()) {
+            let caller = self.caller(&head.headers, record).await?;
+            return Ok(Prepared::Socket(Box::new(Opening { socket, head, caller })));
+        }
         let route = match route(&head.method, head.uri.path(), head.uri.query()) {
             RouteMatch::Found(route) => route,
             RouteMatch::MethodNotAllowed { allow } => return Err(Rejection::MethodNotAllowed { allow }),
             RouteMatch::NotMetered => return Err(Rejection::NotMetered),
         };
         record.operation = route.operation;
-        let caller = match authenticate(&head.headers, &self.parts.pepper, &*self.parts.store).await {
+        let caller = match self.caller(&head.headers, record).await {
             // Without a ledger there are no keys either; what costs nothing is answered all the same.
             Err(Rejection::Store(error))
                 if error.kind == StoreErrorKind::NotInitialised && route.metering == Metering::Free =>
@@ -175,11 +255,12 @@ impl Proxy {
             }
             caller => caller?,
         };
-        record.account = Some(caller.account.clone());
-        record.key = Some(caller.key.id.clone());
+        if let Metering::Call(_) = route.metering {
+            let place = self.parts.crowd.enter(&caller.key.id, shared.settings.key_in_flight);
+            record.place = Some(place.ok_or(Rejection::TooManyOfKey)?);
+        }
         let mut read = async |head: &Parts, body| {
-            let settings = &shared.settings;
-            let body = body::read(&head.headers, body, settings.max_body, settings.body_timeout).await?;
+            let body = body::read(&head.headers, body, &shared.settings).await?;
             record.body_left = false;
             Ok::<_, Rejection>(body)
         };
@@ -187,7 +268,7 @@ impl Proxy {
             Metering::Free => Ok(beside(head, route, Bytes::new(), &shared.upstreams.default, Then::Pass)),
             Metering::Call(api) => {
                 let body = read(&head, body).await?;
-                self.metered(shared, (route, api), caller, head.headers, body, record).await
+                self.metered_or_instead(shared, (route, api), caller, head.headers, body, record).await
             }
             Metering::Creates(kind) => {
                 let body = read(&head, body).await?;
@@ -216,17 +297,25 @@ impl Proxy {
         }
     }
 
-    async fn metered(
+    /// Who calls, for the record too.
+    async fn caller(&self, headers: &HeaderMap, record: &mut Record) -> Result<Caller, Rejection> {
+        let caller = authenticate(headers, &self.parts.pepper, &*self.parts.store).await?;
+        record.account = Some(caller.account.clone());
+        record.key = Some(caller.key.id.clone());
+        Ok(caller)
+    }
+
+    pub(super) async fn metered(
         &self,
         shared: &Arc<Shared>,
-        (route, api): (Route, Api),
-        caller: Caller,
-        client: HeaderMap,
-        body: Bytes,
+        (route, api): (&Route, Api),
+        caller: &Caller,
+        client: &HeaderMap,
+        body: &Bytes,
         record: &mut Record,
     ) -> Result<Prepared, Rejection> {
-        let mut facts = Facts::read(api, &body).map_err(Rejection::InvalidRequest)?;
-        facts.heed(&client);
+        let mut facts = Facts::read(api, body).map_err(Rejection::InvalidRequest)?;
+        facts.heed(client);
         // A model whose unit no reply to such a call counts cannot be metered by it.
         let model = shared.catalogue.model(&facts.model).filter(|model| api.counts(model.unit));
         let model = model.ok_or_else(|| Rejection::ModelNotFound(shown(&facts.model)))?;
@@ -239,23 +328,42 @@ impl Proxy {
         let call_bound = bounds_of(&facts, model, shared)?;
         let upstream = Arc::clone(shared.upstreams.of(&model.code));
         self.check_upstream(&upstream, shared.settings.quota.breaker_pause)?;
-        let admitted = self.admit(shared, &caller, &facts, model, &call_bound, record.id).await;
-        let (admission, overrun) = admitted.inspect_err(|_| {
+        let beside = beside_the_quota(&facts, shared.sites.get(&*caller.site), &upstream);
+        record.decision.pool = Some(model.pool.clone());
+        record.decision.upstream = Some(upstream.name().into());
+        record.decision.ask = Some(call_bound.ask);
+        record.decision.beside.clone_from(&beside);
+        let admitted = self.admit(shared, caller, &facts, (model, &call_bound), &beside, record.id).await;
+        let (admission, overrun) = match admitted {
+            Err(rejection) if shared.settings.quota.shadow => {
+                let in_shadow = self.in_shadow(rejection, caller, (model, &call_bound), record).await;
+                in_shadow.map(|admission| (admission, Overrun::default()))
+            }
+            decided => decided,
+        }
+        .inspect_err(|rejection| {
             upstream.breaker.not_sent();
             record.metrics.refused.inc();
+            record.decision.refusal = rejection.refusal();
         })?;
+        if !record.decision.shadow {
+            record.decision.refusal = None;
+        }
+        record.decision.admitted = Some(admission.admitted);
         record.metrics.admitted.inc();
         record.held = admission.admitted.input.saturating_add(admission.admitted.output);
         let bounded = admission.admitted.mode == BillingMode::FreeQuotaOnly && overrun == Overrun::Never;
         let strip_usage = facts.adds_usage();
         let clamp = call_bound.clamp(&admission.admitted, bounded, strip_usage);
         let lowered = call_bound.lowered(&facts, &clamp);
-        let body = facts.splice(&body, &clamp);
+        (record.decision.sent_answer, record.decision.sent_thinking) = (clamp.answer, clamp.thinking_budget);
+        record.decision.lowered = lowered;
+        let body = facts.splice(body, &clamp);
         let told = headers::told(&admission, model, &clamp, lowered);
         Ok(Prepared::Metered(Box::new(Ready {
             watch: Watch { api, unit: model.unit },
-            route,
-            client,
+            route: route.clone(),
+            client: client.clone(),
             stream: facts.stream,
             task: facts.task,
             strip_usage,
@@ -278,8 +386,8 @@ impl Proxy {
         shared: &Shared,
         caller: &Caller,
         facts: &Facts,
-        model: &Model,
-        call_bound: &CallBound,
+        (model, call_bound): (&Model, &CallBound),
+        beside: &[String],
         hold: HoldId,
     ) -> Result<(Admission, Overrun), Rejection> {
         let quota = &shared.settings.quota;
@@ -304,13 +412,13 @@ impl Proxy {
                 switch_default_on: site.is_none_or(|site| site.switch_default_on),
                 priced: !model.prices.is_empty(),
                 bounded: call_bound.sound,
-                covered: facts.surcharges.is_empty(),
+                covered: beside.is_empty(),
             },
         };
         let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
         match self.parts.gate.admit(&caller.account, reserve, patience).await {
             Ok(admission) => Ok((admission, overrun)),
-            Err(Rejection::Refused(Refusal::NotCovered)) => Err(Rejection::NotCovered(facts.surcharges.clone())),
+            Err(Rejection::Refused(Refusal::NotCovered)) => Err(Rejection::NotCovered(beside.to_vec())),
             Err(Rejection::Refused(Refusal::ModelNotAllowed)) => Err(Rejection::ModelNotFound(shown(&facts.model))),
             Err(rejection) => Err(rejection),
         }
@@ -329,6 +437,21 @@ fn upstream_of<'s>(shared: &'s Shared, thing: &Resource) -> &'s Arc<Upstream> {
     }
 }
 
+/// What the call would be billed for beside the quota, by the parameter or the setting that says so (C2, C3, C11).
+fn beside_the_quota(facts: &Facts, site: Option<&Arc<Site>>, upstream: &Upstream) -> Vec<String> {
+    let covers = site.map(|site| site.covers).unwrap_or_default();
+    let billed = |name: &&String| !(covers.explicit_cache && *name == "cache_control");
+    let mut beside: Vec<String> = facts.surcharges.iter().filter(billed).cloned().collect();
+    let Some(site) = site else { return beside };
+    if let Some(why) = site.uncovered_host(upstream.host()) {
+        beside.push(format!("upstream.{}.base_url ({why})", upstream.name()));
+    }
+    if upstream.key().is_some_and(|key| site.is_other_key(key)) {
+        beside.push(format!("upstream.{}.api_key (a key of another product)", upstream.name()));
+    }
+    beside
+}
+
 fn bounds_of(facts: &Facts, model: &Model, shared: &Shared) -> Result<CallBound, Rejection> {
     if let Some(bounds) = model.bounds.as_ref().filter(|bounds| facts.choices > bounds.max_n) {
         return Err(Rejection::InvalidRequest(DialectError {
@@ -345,6 +468,6 @@ pub(super) fn ms(time: Duration) -> u64 {
 }
 
 /// A model's name as it may stand in a message: bounded, and without control characters.
-fn shown(model: &str) -> String {
+pub(super) fn shown(model: &str) -> String {
     model.chars().filter(|c| !c.is_control()).take(64).collect()
 }

@@ -9,6 +9,7 @@ mod callers;
 pub mod journal;
 mod keys;
 mod link;
+mod notes;
 mod reading;
 pub mod rebuild;
 mod reply;

@@ -54,6 +54,16 @@ impl Keys {
         format!("{pattern}:*")
     }
 
+    /// A shelf of notes: its values, its names, and until when they are kept; in one slot.
+    pub(super) fn shelf(&self, name: &str) -> [String; 3] {
+        ["values", "names", "until"].map(|part| format!("{}:{{{}:{name}}}:{part}", self.prefix, self.prefix))
+    }
+
+    /// The lines of a log.
+    pub(super) fn log(&self, name: &str) -> String {
+        format!("{}:log:{name}", self.prefix)
+    }
+
     /// The names of all accounts.
     pub(super) fn accounts(&self) -> String {
         format!("{}:accounts", self.prefix)

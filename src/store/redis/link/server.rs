@@ -16,6 +16,9 @@ use super::script::Script;
 /// Connections for calls that wait for replicas: while one waits, whatever else is on its connection waits too.
 const WAITING: usize = 8;
 
+/// How often a script that the server forgot is loaded for one call: somebody may just be flushing them.
+const LOADS: usize = 3;
+
 /// After so many calls in a row without an answer nobody is sent there until a look says that it answers again.
 const SILENT_AFTER: u32 = 3;
 
@@ -94,15 +97,12 @@ impl Server {
         write: bool,
         within: Duration,
     ) -> Result<Value, Fault> {
-        let answer = match self.once(cmd, write, within).await {
-            Err(Fault::NoScript) => {
-                if let Some(script) = script {
-                    self.calls.clone().req_packed_command(&script.load()).await.map_err(|error| Fault::of(&error))?;
-                }
-                self.once(cmd, write, within).await
-            }
-            answer => answer,
-        };
+        let mut answer = self.once(cmd, write, within).await;
+        for _ in 0..LOADS {
+            let (Err(Fault::NoScript), Some(script)) = (&answer, script) else { break };
+            self.calls.clone().req_packed_command(&script.load()).await.map_err(|error| Fault::of(&error))?;
+            answer = self.once(cmd, write, within).await;
+        }
         match &answer {
             Err(Fault::Lost(_)) => self.lost.store(true, Ordering::Release),
             Ok(_) | Err(_) => self.unanswered.store(0, Ordering::Release),
