@@ -59,6 +59,7 @@ pub use journal::Changes;
 use crate::catalogue::{Catalogue, Model, Site};
 use crate::ledger::PoolId;
 use crate::notify::Notifier;
+use crate::provider::{Provider, Sites};
 use crate::store::keys::Pepper;
 use crate::store::{self, NoteStore, Store};
 
@@ -211,6 +212,11 @@ pub struct AdminState {
 impl AdminState {
     fn rules(&self) -> Rules {
         (self.rules)()
+    }
+
+    /// What the provider says, as it is kept.
+    fn provider<'a>(&'a self, sites: Sites<'a>) -> Provider<'a> {
+        Provider { store: &*self.store, notes: &*self.notes, sites }
     }
 }
 

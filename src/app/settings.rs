@@ -107,6 +107,7 @@ fn upstream(config: &config::UpstreamConfig) -> Result<UpstreamSettings, String>
     };
     Ok(UpstreamSettings {
         name: config.name.clone(),
+        account: config.account.clone(),
         base_url: config.base_url.clone(),
         authorization,
         ca_file: config.ca_file.clone(),

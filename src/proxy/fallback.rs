@@ -140,8 +140,7 @@ impl Proxy {
     /// Whether this call may try an upstream that said that its account is overdue (C10).
     async fn may_try(&self, shared: &Shared, caller: &Caller, record: &Record) -> bool {
         let (Some(model), Some(pool)) = (&record.model, &record.decision.pool) else { return false };
-        let (upstream, pause) = (shared.upstreams.of(model), shared.settings.quota.breaker_pause);
-        let may = truth::may_try(&self.parts, upstream, (&caller.account, pool), pause).await;
+        let may = truth::may_try(&self.parts, shared, shared.upstreams.of(model), (&caller.account, pool)).await;
         may.unwrap_or_else(|error| {
             tracing::error!(error = %error, "whether an upstream may be tried again could not be read");
             false

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalogue::{Catalogue, Site};
-use crate::ledger::{ModelCode, Overrun};
+use crate::ledger::{AccountId, ModelCode, Overrun};
 
 use super::upstream::Upstream;
 
@@ -118,6 +118,8 @@ pub struct Settings {
 pub struct UpstreamSettings {
     /// Its name in the configuration.
     pub name: String,
+    /// The account that owns the provider account behind it: where that is overdue, so is this one.
+    pub account: Option<AccountId>,
     /// Where its OpenAI routes begin: `https://host/compatible-mode/v1`.
     pub base_url: http::Uri,
     /// The credential, as a header value marked sensitive.

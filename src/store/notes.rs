@@ -144,6 +144,15 @@ pub trait NoteStore: Send + Sync {
     /// Sets a value where the name has none. Answers the value that was there; `None` = this one was set.
     fn put_if_absent<'a>(&'a self, shelf: Shelf, name: &'a str, value: String) -> Answer<'a, Option<String>>;
 
+    /// Sets a value, or removes it (`None`), where what is there now is still `was` (`None` = nothing). Answers whether that was so.
+    fn put_if<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+        was: Option<&'a str>,
+        value: Option<String>,
+    ) -> Answer<'a, bool>;
+
     /// Removes a name; answers whether it was there.
     fn remove<'a>(&'a self, shelf: Shelf, name: &'a str) -> Answer<'a, bool>;
 

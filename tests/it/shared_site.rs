@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::campaign_site::{Line, MINIMAL, Process, Site, Wire, bare, free_port};
+use crate::support::wire;
 
 /// How long anything that must happen may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,6 +75,53 @@ impl Trio {
             lease: Duration::from_secs(5),
         };
         Self { site, variables, origins, admins, folder, _simulator: simulator }
+    }
+
+    /// Sets a variable for every replica that is started from now on.
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        for variables in &mut self.variables {
+            variables.push((name, value.to_owned()));
+        }
+    }
+
+    /// An operator's request to a replica: its status and answer.
+    pub async fn admin(&self, replica: usize, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+        let url = format!("{}/admin/v1{path}", self.admins[replica]);
+        let (status, answer) = self.site.wire.ask(method, &url, &self.site.token, body).await.unwrap();
+        (status, serde_json::from_slice(&answer).unwrap_or_default())
+    }
+
+    /// The ETag of a setting, as a replica shows it.
+    pub async fn tag(&self, replica: usize, path: &str) -> String {
+        let url = format!("{}/admin/v1{path}", self.admins[replica]);
+        let bearer = format!("Bearer {}", self.site.token);
+        let asked = wire::request(Method::GET, &url, &[("authorization", &bearer)], Vec::new());
+        wire::send(asked).await.headers()["etag"].to_str().unwrap().to_owned()
+    }
+
+    /// A change of what has this ETag: its status and answer.
+    pub async fn change(
+        &self,
+        replica: usize,
+        method: &Method,
+        path: &str,
+        tag: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        let url = format!("{}/admin/v1{path}", self.admins[replica]);
+        let bearer = format!("Bearer {}", self.site.token);
+        let headers = [("authorization", bearer.as_str()), ("if-match", tag), ("content-type", "application/json")];
+        let asked = wire::request(method.clone(), &url, &headers, body.to_string().into_bytes());
+        let (status, _, answer) = wire::whole(wire::send(asked).await).await.unwrap();
+        (StatusCode::from_u16(status).unwrap(), serde_json::from_slice(&answer).unwrap_or_default())
+    }
+
+    /// One small call of a key through a replica: its status and answer.
+    pub async fn call(&self, replica: usize, key: &str, model: &str) -> (StatusCode, Value) {
+        let url = format!("{}/compatible-mode/v1/chat/completions", self.origins[replica]);
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 300});
+        let (status, answer) = self.site.wire.ask(Method::POST, &url, key, &body).await.unwrap();
+        (status, serde_json::from_slice(&answer).unwrap_or_default())
     }
 
     /// Starts a replica and waits until its operator's listener answers; `ready` = until it admits calls.

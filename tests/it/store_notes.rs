@@ -48,6 +48,22 @@ async fn who_comes_first_is_kept() {
 }
 
 #[tokio::test]
+async fn a_change_that_rests_on_what_was_read_is_carried_out_only_where_that_is_so() {
+    let notes = Notes::in_memory(Clock::system()).unwrap();
+    let change = |was: Option<&'static str>, to: Option<&str>| notes.put_if(Shelf::Fallbacks, "n", was, to.map(value));
+    assert!(!change(Some("a"), Some("b")).await.unwrap());
+    assert!(change(None, Some("a")).await.unwrap());
+    assert!(!change(None, Some("b")).await.unwrap());
+    assert!(!change(Some(""), None).await.unwrap());
+    assert!(change(Some("a"), Some("b")).await.unwrap());
+    assert!(!change(Some("a"), None).await.unwrap());
+    assert_eq!(notes.get(Shelf::Fallbacks, "n").await.unwrap().as_deref(), Some("b"));
+    assert!(change(Some("b"), None).await.unwrap());
+    assert_eq!(notes.get(Shelf::Fallbacks, "n").await.unwrap(), None);
+    assert!(change(None, None).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_list_has_its_prefix_alone_and_goes_on_behind_a_name() {
     let notes = Notes::in_memory(Clock::system()).unwrap();
     let all = ["a", "a/1", "a/2", "a/3", "ab/1", "a%/1", "b/1"].map(|name| (value(name), value("v")));

@@ -75,6 +75,21 @@ impl NoteStore for Redis {
         Box::pin(async move { read(self.shelf(shelf, "claim", &[name, &value]).await?) })
     }
 
+    fn put_if<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+        was: Option<&'a str>,
+        value: Option<String>,
+    ) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let is_there = if was.is_some() { "1" } else { "0" };
+            let args = [name, is_there, was.unwrap_or_default(), value.as_deref().unwrap_or_default()];
+            let args = if value.is_some() { &args[..] } else { &args[..3] };
+            Ok(self.shelf(shelf, "put_if", args).await? == Value::Int(1))
+        })
+    }
+
     fn remove<'a>(&'a self, shelf: Shelf, name: &'a str) -> Answer<'a, bool> {
         Box::pin(async move { Ok(self.shelf(shelf, "remove", &[name]).await? == Value::Int(1)) })
     }

@@ -44,6 +44,8 @@ pub struct Plan {
     pub limits: Limits,
     /// The origin of another upstream than the simulator.
     pub upstream: Option<String>,
+    /// The account that owns the upstream.
+    pub owner: Option<AccountId>,
     /// The rules of the account's site.
     pub site: Site,
     /// What is kept beside the books; `None` = nothing.
@@ -70,6 +72,7 @@ impl Plan {
             key_in_flight: 10_000,
             limits: limits(),
             upstream: None,
+            owner: None,
             site: site(),
             notes: None,
             explain: Explain::All,
@@ -152,6 +155,7 @@ impl World {
         };
         let upstream = Upstream::new(&UpstreamSettings {
             name: "simulator".into(),
+            account: plan.owner,
             base_url: format!("{}/compatible-mode/v1", plan.upstream.unwrap_or_else(|| simulator.origin()))
                 .parse()
                 .unwrap(),
