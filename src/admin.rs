@@ -187,6 +187,8 @@ pub struct AdminState {
     pub read_token: Option<Token>,
     /// The changes in progress.
     pub changes: Changes,
+    /// The lines of the audit log that are kept.
+    pub audit_lines: usize,
     /// The most bytes of a request's body.
     pub body_max: usize,
     /// The lease of a hold in ms, for whoever waits for one to pass.

@@ -23,7 +23,8 @@ use crate::store::Shelf;
     responses((status = 200, description = "What was decided, and why", body = Object))
 )]
 pub(super) async fn why(State(state): State<AdminState>, Named(id): Named<String>) -> Answer<Json<Value>> {
-    let id = id.to_ascii_lowercase();
+    // A ledger's line shows the same id without its dashes.
+    let id = uuid::Uuid::parse_str(&id).map_or_else(|_| id.to_ascii_lowercase(), |id| id.to_string());
     let kept = state.notes.get(Shelf::Traces, &id).await?.and_then(|kept| serde_json::from_str::<Value>(&kept).ok());
     let Some(mut trace) = kept.or_else(|| (state.recent)(&id)) else {
         return Err(Problem::unknown(

@@ -48,6 +48,7 @@ fn quota(config: &Config) -> QuotaSettings {
             config::Clamp::Never => ClampPolicy::Never,
         },
         shadow: quota.shadow,
+        strip: quota.strip.clone(),
         overrun: quota.overrun,
         lease: config.store.lease,
         max_call_plain: quota.max_call_plain,

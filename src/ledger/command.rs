@@ -226,7 +226,7 @@ pub enum Operation {
         /// What must be so.
         expect: Expect,
         /// The change.
-        then: Box<Operation>,
+        then: Box<Self>,
     },
     /// The upstream that serves these pools says that its account is overdue: each refuses the next call. Where the account can pay, models without a grant are among them.
     UpstreamOverdue {

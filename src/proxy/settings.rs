@@ -45,6 +45,8 @@ pub struct QuotaSettings {
     pub max_output_default: Option<u64>,
     /// Whether outgoing bounds are made smaller.
     pub clamp: ClampPolicy,
+    /// What is left out of a call rather than refused because it is billed beside the quota (C11).
+    pub strip: Vec<String>,
     /// Refuse nothing for quota, and count what would have been refused (E6). Accounts with `never_pay` are refused all the same.
     pub shadow: bool,
     /// Replaces the site's rule, where set.

@@ -132,6 +132,9 @@ pub trait NoteStore: Send + Sync {
     /// Appends a line; answers its number.
     fn append(&self, log: Log, text: String) -> Answer<'_, u64>;
 
+    /// Removes the oldest lines of a log until at most `most` are left; answers how many went. Their numbers are not used again.
+    fn shorten(&self, log: Log, most: usize) -> Answer<'_, u64>;
+
     /// The newest lines, newest first, at most `limit`; only those with a number below `before`, where it is given.
     fn newest(&self, log: Log, before: Option<u64>, limit: usize) -> Answer<'_, Vec<Line>>;
 

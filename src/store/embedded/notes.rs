@@ -233,6 +233,21 @@ impl NoteStore for Notes {
         }))
     }
 
+    fn shorten(&self, log: Log, most: usize) -> Answer<'_, u64> {
+        let most = signed(most as u64);
+        Box::pin(self.ask(move |connection| {
+            change(connection, None, |connection| {
+                let gone = connection
+                    .prepare_cached(
+                        "DELETE FROM line WHERE log = ?1 AND number <= (SELECT number FROM line WHERE log = ?1
+                         ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+                    )?
+                    .execute(params![log.name(), most])?;
+                Ok(gone as u64)
+            })
+        }))
+    }
+
     fn newest(&self, log: Log, before: Option<u64>, limit: usize) -> Answer<'_, Vec<Line>> {
         let (before, limit) = (signed(before.unwrap_or(u64::MAX)), signed(limit as u64));
         Box::pin(self.ask(move |connection| {

@@ -316,3 +316,15 @@ async fn a_client_that_leaves_does_not_keep_a_change_from_the_log() {
     let audit = office.get("/admin/v1/audit").await;
     assert_eq!(audit["items"][0]["after"], json!({ "never_pay": true }));
 }
+
+#[tokio::test]
+async fn the_log_keeps_as_many_lines_as_the_configuration_says() {
+    use gratis::store::Log;
+    let office = Office::new().await;
+    for line in 1..1_088 {
+        office.state.notes.append(Log::Audit, json!({ "number": line }).to_string()).await.unwrap();
+    }
+    office.call("PATCH", ACCOUNT, json!({ "never_pay": true })).await.ok();
+    let lines = office.state.notes.newest(Log::Audit, None, 5_000).await.unwrap();
+    assert_eq!((lines.len(), lines.first().unwrap().number, lines.last().unwrap().number), (1_000, 1_088, 89));
+}
