@@ -56,6 +56,18 @@ impl Process {
         self.end();
     }
 
+    /// SIGTERM; answers how long it took to end.
+    pub async fn stop(mut self) -> Duration {
+        let sent = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+        let since = Instant::now();
+        while !self.has_ended() {
+            assert!(since.elapsed() < PATIENCE, "it does not end");
+            tokio::time::sleep(LOOK).await;
+        }
+        since.elapsed()
+    }
+
     fn end(&mut self) {
         // It may have ended by itself; then there is nothing to kill.
         let _ = self.child.kill();
@@ -230,7 +242,8 @@ pub struct Ground {
     program: PathBuf,
     variables: Vec<(&'static str, String)>,
     folder: TempDir,
-    _simulator: Process,
+    /// A sibling has none of its own.
+    _simulator: Option<Process>,
 }
 
 impl Ground {
@@ -274,14 +287,64 @@ impl Ground {
             simulator: simulator_url,
             lease: Duration::from_secs(5),
         };
-        Self { site, program: program.to_owned(), variables, folder, _simulator: simulator }
+        Self { site, program: program.to_owned(), variables, folder, _simulator: Some(simulator) }
+    }
+
+    /// Another replica of the same ledger, with ports and a state folder of its own: only where the store is a shared one.
+    pub fn sibling(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (clients, operators) = (free_port(), free_port());
+        let state = folder.path().join("state");
+        std::fs::create_dir(&state).expect("a state folder");
+        for name in ["pepper", "admin-token"] {
+            std::fs::copy(self.state().join(name), state.join(name)).expect("what `gratis init` wrote");
+        }
+        let mut variables = self.variables.clone();
+        for (name, value) in &mut variables {
+            match *name {
+                "GRATIS_SERVER__LISTEN" => *value = format!("127.0.0.1:{clients}"),
+                "GRATIS_ADMIN__LISTEN" => *value = format!("127.0.0.1:{operators}"),
+                "GRATIS_STORE__STATE_DIR" => *value = state.display().to_string(),
+                _ => {}
+            }
+        }
+        let site = Site {
+            origin: format!("http://127.0.0.1:{clients}"),
+            admin: format!("http://127.0.0.1:{operators}"),
+            ..self.site.clone()
+        };
+        Self { site, program: self.program.clone(), variables, folder, _simulator: None }
+    }
+
+    /// Its state folder.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// What the last `gratis serve` wrote.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("serve.log")).unwrap_or_default()
+    }
+
+    /// An operator's command, which must succeed.
+    pub async fn must(&self, words: &[&str]) {
+        let mut command = self.command();
+        command.args(words).stdin(Stdio::null());
+        let made = tokio::task::spawn_blocking(move || command.output()).await.expect("it runs").expect("it runs");
+        assert!(made.status.success(), "gratis {words:?}: {}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    fn command(&self) -> Command {
+        let mut command = bare(&self.program, &self.folder);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// Starts `gratis serve`; answers when it is ready, with the time from the start of the program to then.
     pub async fn serve(&self) -> (Process, Duration) {
         let log = self.folder.path().join("serve.log");
-        let mut command = bare(&self.program, &self.folder);
-        command.envs(self.variables.iter().map(|(name, value)| (name, value))).arg("serve");
+        let mut command = self.command();
+        command.arg("serve");
         command.stderr(std::fs::File::create(&log).expect("a log"));
         let url = format!("{}/readyz", self.site.admin);
         let since = Instant::now();

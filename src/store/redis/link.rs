@@ -39,6 +39,9 @@ use layout::{Seat, slot};
 use server::Server;
 use standing::Halt;
 
+/// Warns the other replicas: see the script.
+const ALARM: &str = include_str!("link/alarm.lua");
+
 /// How often the store is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long it takes at least from one look to the next, where each fails.
@@ -181,12 +184,16 @@ impl Link {
              replicas' journals by `gratis store rebuild`, then go on with `gratis store resume`"
         );
         let epoch = self.epoch();
-        *self.inner.rolled.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoch, why.clone()));
-        self.inner.halt.store(Some(Arc::new(Halt::Suspended(why.clone()))));
+        {
+            // Together: a look that is about to end must not clear it.
+            let mut rolled = self.inner.rolled.lock().unwrap_or_else(PoisonError::into_inner);
+            *rolled = Some((epoch, why.clone()));
+            self.inner.halt.store(Some(Arc::new(Halt::Suspended(why.clone()))));
+        }
         // The others learn of it at their next look. Where it cannot be written they find out by themselves.
         let key = self.inner.keys.meta();
-        let mut alarm = redis::cmd("HSETNX");
-        alarm.arg(&key).arg("alarm").arg(why);
+        let mut alarm = redis::cmd("EVAL");
+        alarm.arg(ALARM).arg(1).arg(&key).arg(why);
         let members = self.inner.members.load_full();
         if let Some(server) = members.of(slot(key.as_bytes()))
             && let Err(error) = self.inner.exchange(server, None, &alarm, true).await
@@ -241,6 +248,11 @@ impl Inner {
                 None => tracing::info!("the shared store is in use"),
             }
         }
+        let rolled = self.rolled.lock().unwrap_or_else(PoisonError::into_inner);
+        let halt = match (halt, &*rolled) {
+            (None, Some((_, why))) => Some(Halt::Suspended(why.clone())),
+            (halt, _) => halt,
+        };
         self.halt.store(halt.clone().map(Arc::new));
         halt
     }

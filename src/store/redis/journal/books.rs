@@ -125,6 +125,18 @@ impl Books {
         }
     }
 
+    /// Forgets every sequence number: an operator's word began a new epoch, in which the store counts from where it is.
+    pub(super) fn forget_seen(&mut self, batch: &mut Batch) {
+        for (account, known) in &mut self.accounts {
+            if known.seen > 0 {
+                known.seen = 0;
+                if !std::mem::replace(&mut known.seen_queued, true) {
+                    batch.seen.push(account.clone());
+                }
+            }
+        }
+    }
+
     /// Once a second: lets promises follow refunds down, and puts what is only in memory into the batch.
     pub(super) fn look_after(&mut self, batch: &mut Batch) {
         let mut restless = std::mem::take(&mut self.restless);

@@ -89,13 +89,16 @@ impl Journal {
         self.shared.lock().books.remembered.clone()
     }
 
-    /// Remembers something else of the store; durable on return.
+    /// Remembers something else of the store; durable on return. In a higher epoch what was seen in those before counts no more.
     ///
     /// # Errors
     /// When it could not be written.
     pub async fn remember(&self, remembered: Remembered) -> Result<(), StoreError> {
         let value = serde_json::to_string(&remembered).map_err(|error| unavailable(&error.to_string()))?;
         self.written(|books, batch| {
+            if remembered.epoch > books.remembered.epoch {
+                books.forget_seen(batch);
+            }
             books.remembered = remembered;
             batch.full = true;
             batch.writes.push(Write::Fact { name: load::REMEMBERED, value });

@@ -136,6 +136,16 @@ impl Cluster {
         self.servers[from].must(&["CLUSTER", "SETSLOT", slot, "NODE", &id]);
     }
 
+    /// Makes a server that was a master before one again, in the place of the one that was promoted for it.
+    pub async fn hand_back(&self, old: usize, new: usize) {
+        let up = || self.servers[old].fact("master_link_status").as_deref() == Some("up");
+        until("the old master is in step", up).await;
+        self.servers[old].must(&["CLUSTER", "FAILOVER"]);
+        until("the old master is one again", || self.servers[old].fact("role").as_deref() == Some("master")).await;
+        let follows = || self.servers[new].fact("master_link_status").as_deref() == Some("up");
+        until("the other one follows it", follows).await;
+    }
+
     /// Waits until another server than `old` owns the key, as `asked` sees it.
     pub async fn wait_for_another(&self, asked: usize, key: &str, old: usize) -> usize {
         until("a failover", || self.owner(asked, key) != old).await;
