@@ -103,8 +103,7 @@ async fn account(store: &Redis, name: &str, pools: u32) {
         created: Timestamp(0),
     };
     let mut digest = [0; 32];
-    let bytes = name.as_bytes();
-    digest[..bytes.len()].copy_from_slice(bytes);
+    digest.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
     store.add_key(&account, key, KeyDigest(digest)).await.unwrap();
     for pool in 0..pools {
         let grant = Operation::AddGrant {
@@ -143,10 +142,8 @@ fn ask() -> Reserve {
 async fn pair(store: &Redis, account: &AccountId) {
     let reserve = ask();
     let hold = reserve.hold;
-    match store.reserve(account, reserve).await.unwrap() {
-        Outcome::Admitted(_) => {}
-        other => panic!("{other:?}"),
-    }
+    let outcome = store.reserve(account, reserve).await.unwrap();
+    assert!(matches!(outcome, Outcome::Admitted(_)), "{outcome:?}");
     let usage = Usage { input: 120, output: 380 };
     let origin = gratis::ledger::Origin { key: "key-1".into(), model: "pool-0".into(), pool: "pool-0".into() };
     store.resolve(account, hold, Resolution::Settle(usage), Some(origin)).await.unwrap();
@@ -209,6 +206,7 @@ fn main() {
     runtime.block_on(async {
         let mut settings = Settings::new(format!("redis://127.0.0.1:{}", server.port).parse().unwrap(), dir.path());
         settings.accept_loss = true;
+        settings.timeout = Duration::from_secs(10);
         let store = Arc::new(Redis::create(settings, Clock::system()).await.unwrap());
         account(&store, "home", 1).await;
         nothing(&server, pairs);

@@ -1,26 +1,42 @@
 //! The operator's JSON API: accounts, keys, grants, switches, balances, holds, the provider console's figure; with health,
 //! readiness and metrics on the same listener.
 //!
-//! Everything but [`OPEN_PATHS`] needs the operator's token, compared in constant time. Errors are RFC 9457 documents with a stable
+//! Everything but [`OPEN_PATHS`] needs a token, compared in constant time: the operator's, or one that may look and not change.
+//! `/admin/openapi.json` describes every route and is made from the code. Changes go one at a time through `journal`. Errors are RFC 9457 documents with a stable
 //! `code`. Bodies with unknown fields are refused, so that nothing is accepted and then ignored. A time is RFC 3339 in UTC; where
 //! one is read, a plain date is the beginning of that day in the time zone of the account's site.
 //!
 //! The rules are the ledger's: this room translates, asks the store, and shows what became of it.
 
 mod accounts;
+mod audit;
 mod balances;
+mod because;
 mod body;
 mod entries;
+mod etag;
 pub mod figure;
 mod grants;
 mod guard;
 mod holds;
+mod journal;
 mod keys;
 mod models;
+mod notices;
+mod openapi;
+mod owned;
+mod page;
+mod people;
 mod problem;
+mod requests;
+mod shadow;
+mod snapshot;
+mod standing;
 mod switches;
 mod sync;
 mod system;
+mod table;
+mod upstreams;
 pub mod when;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,16 +45,22 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, patch, post, put};
+use axum::routing::get;
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use guard::{OPEN_PATHS, Token};
+pub use journal::Changes;
 
 use crate::catalogue::{Catalogue, Model, Site};
 use crate::ledger::PoolId;
+use crate::notify::Notifier;
 use crate::store::keys::Pepper;
-use crate::store::{self, Store};
+use crate::store::{self, NoteStore, Store};
 
 /// What can be set about the operator's listener.
 #[derive(Clone)]
@@ -85,7 +107,7 @@ impl Rules {
 }
 
 /// One route of the proxy and how it is metered (A7).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 pub struct Coverage {
     /// The HTTP method.
     pub method: String,
@@ -109,14 +131,14 @@ pub struct Check {
 }
 
 /// What a successful reload says.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, ToSchema)]
 pub struct Reloaded {
     /// What the operator should know: warnings, settings that need a restart.
     pub notes: Vec<String>,
 }
 
 /// What is seen of the store behind the books, from this process alone.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 pub struct StoreState {
     /// `embedded` or `shared`.
     pub kind: &'static str,
@@ -139,6 +161,9 @@ pub type Source<T> = Arc<dyn Fn() -> T + Send + Sync>;
 /// Reads the configuration again; the error is what is wrong with it, and the old one stays in force.
 pub type Reload = Arc<dyn Fn() -> Answered + Send + Sync>;
 
+/// What explains a call, by its request id.
+pub type Recall = Arc<dyn Fn(&str) -> Option<serde_json::Value> + Send + Sync>;
+
 /// A boxed future of a reload.
 pub type Answered = std::pin::Pin<Box<dyn Future<Output = Result<Reloaded, String>> + Send>>;
 
@@ -151,8 +176,16 @@ pub struct AdminState {
     pub rules: Source<Rules>,
     /// Hashes keys.
     pub pepper: Pepper,
+    /// What is kept beside the books.
+    pub notes: Arc<dyn NoteStore>,
+    /// Tells by mail and webhook.
+    pub notifier: Arc<Notifier>,
     /// The operator's token.
     pub token: Option<Token>,
+    /// A token that may look and not change.
+    pub read_token: Option<Token>,
+    /// The changes in progress.
+    pub changes: Changes,
     /// The most bytes of a request's body.
     pub body_max: usize,
     /// The lease of a hold in ms, for whoever waits for one to pass.
@@ -167,6 +200,8 @@ pub struct AdminState {
     pub metrics: Source<String>,
     /// The routes of the proxy.
     pub coverage: Source<Vec<Coverage>>,
+    /// What explains a call of this process that is in memory alone, by its request id.
+    pub recent: Recall,
     /// Reads the configuration again.
     pub reload: Reload,
     /// The version of the program.
@@ -182,9 +217,15 @@ impl AdminState {
 /// The routes of the operator's listener.
 pub fn router(state: AdminState) -> Router {
     let limit = DefaultBodyLimit::max(state.body_max);
+    let (routes, document) = OpenApiRouter::with_openapi(openapi::head())
+        .nest("/admin/v1", account_routes().merge(model_routes()).merge(other_routes()))
+        .split_for_parts();
+    let document = Arc::new(openapi::finish(document, &state.version));
+    let shown = get(move || std::future::ready(axum::Json(OpenApi::clone(&document))));
     Router::new()
         .merge(open_routes())
-        .nest("/admin/v1", account_routes().merge(other_routes()))
+        .merge(routes.layer(middleware::from_fn_with_state(state.clone(), journal::journal)))
+        .route("/admin/openapi.json", shown)
         .fallback(system::no_such_route)
         .method_not_allowed_fallback(system::no_such_method)
         .layer(limit)
@@ -201,45 +242,56 @@ fn open_routes() -> Router<AdminState> {
         .route("/metrics", get(system::metrics))
 }
 
-fn account_routes() -> Router<AdminState> {
-    Router::new()
-        .route("/accounts", get(accounts::list).post(accounts::create))
-        .route("/accounts/{account}", get(accounts::show).patch(accounts::change))
-        .route("/accounts/{account}/keys", get(keys::list).post(keys::create))
-        .route("/accounts/{account}/keys/{key}", patch(keys::change).delete(keys::delete))
-        .route("/accounts/{account}/grants", get(grants::list).post(grants::add))
-        .route("/accounts/{account}/grants/{grant}", patch(grants::change))
-        .route("/accounts/{account}/models", get(models::of_account))
-        .route("/accounts/{account}/models/{model}/switch", put(switches::one))
-        .route("/accounts/{account}/switches", post(switches::several))
-        .route("/accounts/{account}/balances", get(balances::of_account))
-        .route("/accounts/{account}/holds", get(holds::list))
-        .route("/accounts/{account}/entries", get(entries::list))
-        .route("/accounts/{account}/sync", post(sync::put_figure))
-        .route("/accounts/{account}/pools/{pool}/reopen", post(sync::reopen))
+fn account_routes() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new()
+        .routes(routes!(accounts::list, accounts::create))
+        .routes(routes!(accounts::show, accounts::change))
+        .routes(routes!(standing::show))
+        .routes(routes!(standing::happened))
+        .routes(routes!(people::users, people::add_user))
+        .routes(routes!(people::remove_user))
+        .routes(routes!(people::workspaces, people::add_workspace))
+        .routes(routes!(people::remove_workspace))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::change, keys::delete))
+        .routes(routes!(grants::list, grants::add))
+        .routes(routes!(grants::change))
+        .routes(routes!(balances::of_account))
+        .routes(routes!(holds::list))
+        .routes(routes!(entries::list))
 }
 
-fn other_routes() -> Router<AdminState> {
-    Router::new()
-        .route("/balances", get(balances::all))
-        .route("/coverage", get(system::coverage))
-        .route("/models", get(models::catalogue))
-        .route("/config/reload", post(system::reload))
-        .route("/store", get(system::store))
-        .route("/store/resume", post(system::resume))
-        .route("/version", get(system::version))
+fn model_routes() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new()
+        .routes(routes!(models::of_account))
+        .routes(routes!(switches::show, switches::one))
+        .routes(routes!(switches::several))
+        .routes(routes!(sync::put_figure))
+        .routes(routes!(sync::put_table))
+        .routes(routes!(sync::reopen))
+        .routes(routes!(upstreams::list))
+        .routes(routes!(upstreams::reopen))
+        .routes(routes!(models::catalogue))
+        .routes(routes!(owned::model, owned::change_model))
+        .routes(routes!(owned::sites))
+        .routes(routes!(owned::site, owned::change_site))
 }
 
-/// A list. `next` is where the following page begins, `None` at the end.
-#[derive(Serialize)]
-struct List<T> {
-    items: Vec<T>,
-    next: Option<String>,
-}
-
-impl<T> List<T> {
-    /// Everything on one page.
-    fn whole(items: Vec<T>) -> axum::Json<Self> {
-        axum::Json(Self { items, next: None })
-    }
+fn other_routes() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new()
+        .routes(routes!(notices::of_account, notices::set_of_account))
+        .routes(routes!(notices::of_model, notices::set_of_model))
+        .routes(routes!(notices::channels, notices::change_channels))
+        .routes(routes!(notices::test))
+        .routes(routes!(requests::why))
+        .routes(routes!(shadow::report))
+        .routes(routes!(requests::of_account, requests::set_of_account))
+        .routes(routes!(requests::of_key, requests::set_of_key))
+        .routes(routes!(balances::all))
+        .routes(routes!(audit::list))
+        .routes(routes!(system::coverage))
+        .routes(routes!(system::reload))
+        .routes(routes!(system::store))
+        .routes(routes!(system::resume))
+        .routes(routes!(system::version))
 }

@@ -16,13 +16,14 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, AdminState, Check, Coverage, Rules, Token};
+use crate::admin::{self, AdminState, Changes, Check, Coverage, Rules, Token};
 use crate::clock::Clock;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 use crate::dialect::{self, Dialect};
+use crate::notify::{Known, Notifier};
 use crate::proxy::{self, Proxy, Shared};
 use crate::server::{self, Listening};
-use crate::store::Pepper;
+use crate::store::{NoteStore, Pepper, Store};
 use crate::telemetry::Metrics;
 
 pub use ledger::Ledger;
@@ -60,6 +61,9 @@ pub struct Running {
     serving: JoinHandle<Result<bool, String>>,
     admin: JoinHandle<Result<bool, String>>,
     worker: JoinHandle<()>,
+    watch: JoinHandle<()>,
+    changes: Changes,
+    explainer: JoinHandle<()>,
     stop: CancellationToken,
     stop_admin: CancellationToken,
     draining: Arc<AtomicBool>,
@@ -90,32 +94,38 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let reloader = Arc::new(Reloader::new(loader, Arc::clone(&shared), certificates, &loaded, Arc::clone(&metrics)));
     let draining = Arc::new(AtomicBool::new(false));
     let store = ledger.store(&metrics);
+    let notes = ledger.notes(config, &clock)?;
+    let notifier = notifier(config, &store, &notes, &shared, &clock)?;
+    let (proxy, worker) = Proxy::new(
+        Arc::clone(&shared),
+        Arc::clone(&store),
+        Arc::new(pepper.clone()),
+        clock.clone(),
+        Arc::clone(&metrics),
+        config.quota.settle_queue,
+    );
+    let changes = Changes::default();
     let admin_state = AdminState {
         store: Arc::clone(&store),
         rules: rules(&shared, config.site.name.clone()),
         pepper: pepper.clone(),
+        notes: Arc::clone(&notes),
+        notifier: Arc::clone(&notifier),
         token,
+        read_token: config.admin.read_token.as_ref().and_then(|token| Token::new(token.expose())),
+        changes: changes.clone(),
         body_max: ADMIN_BODY,
         lease_ms: u64::try_from(config.store.lease.as_millis()).unwrap_or(u64::MAX),
         checks: checks(&draining),
-        metrics: {
-            let (metrics, ledger) = (Arc::clone(&metrics), ledger.clone());
-            Arc::new(move || {
-                ledger.measure(&metrics);
-                metrics.render()
-            })
-        },
-        store_state: {
-            let ledger = ledger.clone();
-            Arc::new(move || ledger.state())
-        },
+        metrics: rendered(&metrics, &ledger),
+        store_state: state(&ledger),
         resume: ledger.resume(),
         coverage: Arc::new(coverage),
+        recent: Arc::new(proxy.recall()),
         reload: reloader.for_admin(),
         version: env!("CARGO_PKG_VERSION").into(),
     };
-    let (proxy, worker) =
-        Proxy::new(shared, store, Arc::new(pepper), clock, Arc::clone(&metrics), config.quota.settle_queue);
+    let explainer = spawn(proxy.keep_beside(Arc::clone(&notes), settings::explain(config)));
     let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
     let (proxy_address, admin_address) = (listening.address(), admin_listening.address());
     let drain = config.server.drain_timeout;
@@ -123,6 +133,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let serving = spawn(serve(listening, service, stop.clone(), drain));
     let admin = spawn(serve(admin_listening, admin::router(admin_state), stop_admin.clone(), ADMIN_DRAIN));
     let worker = spawn(worker);
+    let watch = spawn(notifier.run(stop.clone()));
     Ok(Running {
         proxy_address,
         admin_address,
@@ -132,12 +143,27 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         serving,
         admin,
         worker,
+        watch,
+        changes,
+        explainer,
         stop,
         stop_admin,
         draining,
         drain,
         ledger,
     })
+}
+
+/// Who tells what passes a mark in the books.
+fn notifier(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    notes: &Arc<dyn NoteStore>,
+    shared: &Arc<ArcSwap<Shared>>,
+    clock: &Clock,
+) -> Result<Arc<Notifier>, String> {
+    let settings = settings::notify(&config.notify)?;
+    Notifier::new(&settings, Arc::clone(store), Arc::clone(notes), known(shared), clock.clone()).map(Arc::new)
 }
 
 /// The most bytes of an operator's request.
@@ -175,6 +201,7 @@ impl Running {
     pub async fn shutdown(self) -> bool {
         self.draining.store(true, Ordering::Release);
         self.stop.cancel();
+        self.proxy.go_down();
         let since = Clock::stopwatch();
         let mut clean = matches!(self.serving.await, Ok(Ok(true)));
         let tasks = self.proxy.tasks().clone();
@@ -182,9 +209,13 @@ impl Running {
         clean &= tokio::time::timeout(self.drain.saturating_sub(since.elapsed()), tasks.wait()).await.is_ok();
         drop(self.proxy);
         clean &= tokio::time::timeout(LAST_SETTLEMENTS, self.worker).await.is_ok();
+        clean &= tokio::time::timeout(LAST_SETTLEMENTS, self.explainer).await.is_ok();
+        // What it was telling somebody is told again after the next start.
+        self.watch.abort();
         self.stop_admin.cancel();
         // What an operator still asks for may be cut.
         let _ = self.admin.await;
+        clean &= tokio::time::timeout(ADMIN_DRAIN, self.changes.ended()).await.is_ok();
         if let Err(error) = self.ledger.close().await {
             tracing::error!(error = %error, "the ledger could not be closed cleanly");
             clean = false;
@@ -203,12 +234,33 @@ fn rules(shared: &Arc<ArcSwap<Shared>>, default_site: String) -> admin::Source<R
     })
 }
 
+fn known(shared: &Arc<ArcSwap<Shared>>) -> Arc<dyn Fn() -> Known + Send + Sync> {
+    let shared = Arc::clone(shared);
+    Arc::new(move || {
+        let shared = shared.load();
+        Known { catalogue: Arc::clone(&shared.catalogue), sites: shared.sites.values().cloned().collect() }
+    })
+}
+
 fn checks(draining: &Arc<AtomicBool>) -> admin::Source<Vec<Check>> {
     let draining = Arc::clone(draining);
     Arc::new(move || {
         let problem = draining.load(Ordering::Acquire).then(|| "this instance is going down".to_owned());
         vec![Check { name: "serving", problem }]
     })
+}
+
+fn rendered(metrics: &Arc<Metrics>, ledger: &Ledger) -> admin::Source<String> {
+    let (metrics, ledger) = (Arc::clone(metrics), ledger.clone());
+    Arc::new(move || {
+        ledger.measure(&metrics);
+        metrics.render()
+    })
+}
+
+fn state(ledger: &Ledger) -> admin::Source<admin::StoreState> {
+    let ledger = ledger.clone();
+    Arc::new(move || ledger.state())
 }
 
 fn coverage() -> Vec<Coverage> {
@@ -224,5 +276,12 @@ fn coverage() -> Vec<Coverage> {
         metering: row.metering.name(),
         source: row.source.to_owned(),
     })
+    .chain(dialect::sockets().iter().map(|row| Coverage {
+        method: "GET".to_owned(),
+        path: row.path.to_owned(),
+        dialect: row.dialect.to_owned(),
+        metering: row.metering.to_owned(),
+        source: row.source.to_owned(),
+    }))
     .collect()
 }

@@ -11,4 +11,4 @@ pub use model::{
     Bounds, Catalogue, Confidence, FreeQuota, Model, ModelType, Price, TEMPLATE_BASE, TEMPLATE_MESSAGE, TEMPLATE_TOOLS,
     Thinking,
 };
-pub use site::{Endpoint, Site};
+pub use site::{Beginnings, Cohort, Covers, Endpoint, Notices, Site};

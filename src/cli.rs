@@ -4,10 +4,14 @@
 //! enough. Results go to the standard output, everything else to the standard error; `-o json` prints the API's own answer.
 
 mod account;
+mod audit;
 mod client;
+mod completions;
 pub mod configuration;
 mod demo;
 mod entry;
+mod estimate;
+mod fallback;
 mod grant;
 mod health;
 mod hold;
@@ -15,12 +19,17 @@ pub mod init;
 mod key;
 mod load;
 mod model;
+mod notify;
 mod out;
 mod route;
 mod serve;
+mod shadow;
 mod simulator;
 mod store;
+mod upstream;
+mod user;
 mod version;
+mod why;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -116,6 +125,22 @@ enum Command {
     Hold(hold::Args),
     /// The lines of the ledger.
     Entry(entry::Args),
+    /// What shadow mode counted.
+    Shadow(shadow::Args),
+    /// Why a call was decided as it was.
+    Why(why::Args),
+    /// Users of an account: whose a key is.
+    User(user::Args),
+    /// Workspaces of an account.
+    Workspace(user::Args),
+    /// Models that serve instead of one whose free quota is used up.
+    Fallback(fallback::Args),
+    /// Upstreams that said that their account is overdue.
+    Upstream(upstream::Args),
+    /// Notices by mail and webhook: which, and a trial.
+    Notify(notify::Args),
+    /// Who changed what, and when.
+    Audit(audit::Args),
     /// The routes that are metered.
     Route(route::Args),
     /// The ledger's files, while nothing runs.
@@ -128,6 +153,8 @@ enum Command {
     Health(health::Args),
     /// Read the configuration of a running gratis again.
     Reload(route::ReloadArgs),
+    /// What a shell needs to complete commands.
+    Completions(completions::Args),
     /// What this program is.
     Version,
 }
@@ -163,6 +190,15 @@ fn dispatch(command: Command, out: &mut Out<'_>) -> Done {
         Command::Model(args) => model::run(args, out),
         Command::Hold(args) => hold::run(args, out),
         Command::Entry(args) => entry::run(args, out),
+        Command::Shadow(args) => shadow::run(&args, out),
+        Command::Why(args) => why::run(args, out),
+        Command::User(args) => user::run(args, "users", out),
+        Command::Workspace(args) => user::run(args, "workspaces", out),
+        Command::Fallback(args) => fallback::run(args, out),
+        Command::Upstream(args) => upstream::run(args, out),
+        Command::Completions(args) => completions::run(&args, out),
+        Command::Notify(args) => notify::run(args, out),
+        Command::Audit(args) => audit::run(args, out),
         Command::Route(args) => route::run(args, out),
         Command::Store(args) => store::run(args, out),
         Command::Load(args) => load::run(*args, out),

@@ -10,6 +10,7 @@ mod admin;
 mod check;
 mod env;
 mod mask;
+mod notify;
 mod overlay;
 mod quota;
 mod reader;
@@ -19,17 +20,20 @@ mod rows;
 mod secret;
 mod server;
 mod site;
+mod site_rules;
 mod sites;
 mod store;
 mod tree;
 mod upstream;
 mod values;
+mod websocket;
 
 use std::path::{Path, PathBuf};
 
-pub use admin::{AdminConfig, KeysConfig, LogConfig, LogFormat};
+pub use admin::{AdminConfig, Explain, KeysConfig, LogConfig, LogFormat};
 pub use check::{CheckReport, check_report};
 pub use env::Env;
+pub use notify::{MailConfig, MailTls, NotifyConfig, WebhookConfig};
 pub use quota::{Clamp, LimitsConfig, OnDisconnect, QuotaConfig};
 pub use report::{ConfigErrors, Finding};
 pub use secret::{Secret, SecretPlace, read as read_secret};
@@ -37,6 +41,7 @@ pub use server::{ServerConfig, TlsFiles};
 pub use site::SiteConfig;
 pub use store::{SharedStore, StoreConfig, StoreKind};
 pub use upstream::UpstreamConfig;
+pub use websocket::WebSocketConfig;
 
 use crate::catalogue::{Catalogue, Site};
 use crate::ledger::Overrun;
@@ -71,6 +76,10 @@ pub struct Config {
     pub quota: QuotaConfig,
     /// How large anything may become.
     pub limits: LimitsConfig,
+    /// Whom to tell when a quota nears its end.
+    pub notify: NotifyConfig,
+    /// What one WebSocket connection may take.
+    pub websocket: WebSocketConfig,
 }
 
 impl Config {
@@ -127,8 +136,13 @@ pub fn known_keys() -> Vec<String> {
     let tree = read_tree(None, &Env::default(), &mut report);
     // Mistakes, such as a secret that is absent, do not keep a key from being asked for.
     let _ = read_everything(&tree, &Env::default(), &mut report);
-    let elsewhere = |key: &String| !["model.", "defaults.", "region."].iter().any(|prefix| key.starts_with(prefix));
-    report.known.into_iter().filter(elsewhere).collect()
+    let elsewhere = |key: &String| {
+        !["model.", "defaults.", "region.", "cohort.", "covers.", "notices."]
+            .iter()
+            .any(|prefix| key.starts_with(prefix))
+    };
+    let section = |key: &String| matches!(key.as_str(), "notify.mail" | "notify.webhook");
+    report.known.into_iter().filter(|key| elsewhere(key) && !section(key)).collect()
 }
 
 fn read_tree(file: Option<&Path>, env: &Env, report: &mut Report) -> Table {
@@ -151,8 +165,9 @@ fn read_tree(file: Option<&Path>, env: &Env, report: &mut Report) -> Table {
 
 /// Reads all sections, also after a mistake in one, so that each mistake is found in one run.
 fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Config, Catalogue, Vec<Site>)> {
-    let names = ["server", "admin", "log", "store", "keys", "upstream", "site", "quota", "limits"];
-    let [server, admin, log, store, keys, upstreams, site, quota, limits] = {
+    let names =
+        ["server", "admin", "log", "store", "keys", "upstream", "site", "quota", "limits", "notify", "websocket"];
+    let [server, admin, log, store, keys, upstreams, site, quota, limits, notify, websocket] = {
         let mut root = Reader::new(report, tree, Spot { source: 0, start: 0, end: 0 }, "");
         let sections = names.map(|name| root.find(name));
         root.finish();
@@ -166,6 +181,8 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
     let keys = section(report, "keys", keys).and_then(|r| admin::read_keys(r, env, state_dir.as_deref()));
     let quota = section(report, "quota", quota).and_then(quota::read_quota);
     let limits = section(report, "limits", limits).and_then(quota::read_limits);
+    let notify = section(report, "notify", notify).and_then(|r| notify::read(r, env));
+    let websocket = section(report, "websocket", websocket).and_then(websocket::read);
     let (site, mut sites, catalogue) = site::read(report, site);
     let url = site.as_ref().map(|site| site.openai_base_url.clone());
     let upstreams = match upstreams.map(|found| (&found.value, found.spot)) {
@@ -196,6 +213,8 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
         site: site?,
         quota: quota?,
         limits: limits?,
+        notify: notify?,
+        websocket: websocket?,
     };
     Some((config, catalogue, sites))
 }

@@ -5,6 +5,7 @@
 //! * [`route`] decides which calls exist at all: what is not in its table is refused.
 //! * [`Facts`] reads what decides the cost of a request in one pass and splices bounds into it, byte for byte.
 //! * [`Observer`] watches a response pass, finds its usage and its end, and cannot fail.
+//! * [`socket`] names the WebSocket APIs, [`FrameReader`] finds their messages, [`command`] and [`client_event`] read them.
 //! * [`render_error`] and [`UpstreamSignal`] write and read the error envelope.
 //!
 //! [`Api`] names the metered calls. What two of them share is written once; where their shapes differ each has its own reader.
@@ -16,9 +17,14 @@ mod error;
 mod facts;
 mod finding;
 mod finish;
+mod frame;
+mod inference;
 mod json_scan;
+mod members;
 mod observer;
+mod realtime;
 mod route;
+mod socket;
 mod splice;
 mod sse;
 mod table;
@@ -34,8 +40,12 @@ pub use envelope::{ErrorBody, ErrorEnvelope, ErrorShape, render_error};
 pub use error::{DialectError, UpstreamError, UpstreamSignal};
 pub use facts::{Facts, InputBound, Reference, ThinkingAsk, UnitsAsk};
 pub use finding::{Finding, Flags, Reading, UsageDetails};
+pub use frame::{Ended, FrameError, FrameReader, OwnFrame, PROTOCOL_ERROR, Part, Sender, Stretch, own_frame};
+pub use inference::{Audio, Command, Run, TaskEvent, TaskState, command, finish_task, task_event, task_failed};
 pub use observer::{Observer, Seen};
+pub use realtime::{ClientEvent, ServerEvent, client_event, error_event, server_event};
 pub use route::{Route, RouteMatch, RouteRow, coverage, family, route};
+pub use socket::{Protocol, Socket, SocketRow, handshake_key, socket, sockets};
 pub use splice::Clamp;
 pub use task::TaskOutcome;
 

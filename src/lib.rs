@@ -14,6 +14,7 @@
 //!     2 caller    = authenticate(headers)                     else Rejection::InvalidApiKey
 //!     3 facts     = Facts::read(api, body)                    else Rejection::InvalidRequest; nothing is re-serialised
 //!     4 admission = gate.admit(reserve)                       else Rejection::Refused; one store call, before a byte goes up
+//!       (refused for quota: the same with a model that the caller allows instead, free quota only; nothing else is tried)
 //!     5 response  = upstream.send(body with its bounds)       else the hold is released or presumed
 //!       body      = MeteredBody(response, observer, admission)
 //!   the client reads the bytes; only the end mark waits for the settlement
@@ -21,22 +22,26 @@
 //!                                          or stays open for a task, whose end proxy/tasks settles
 //! ```
 //!
+//! A WebSocket goes the same way with other steps in the middle (`proxy/websocket`): after the handshake bytes pass as they came, and
+//! each call that a frame asks for is admitted before the frame goes up.
+//!
 //! # Rooms, and what each must not know
 //!
 //! * [`ledger`]: the rules, one pure function. Knows no clock, store or wire format; every store is tested against it.
 //! * [`catalogue`]: models and sites as values. Pure.
 //! * [`dialect`]: one API's shapes: bytes in, values out. Pure; knows no quota.
 //! * [`clock`], [`telemetry`]: time, metrics, log lines. Know no domain type.
-//! * [`store`]: keeps books durably, for one process or for replicas that share them. Adds no rule of its own.
+//! * [`store`]: keeps books durably, for one process or for replicas that share them, and notes beside them. Adds no rule of its own.
+//! * [`notify`]: tells by mail and webhook when a grant passes a mark. On no call's path.
 //! * [`proxy`]: the request path. The only way upstream; knows no rule of the quota.
-//! * [`admin`]: the operator's JSON API. Meets the request path only in the store.
+//! * [`admin`]: the operator's JSON API. Meets the request path only in the store. Every change is written down.
 //! * [`load`]: the load client. Names nothing else of ours.
 //! * [`server`]: listeners, TLS, limits. Knows no domain word.
 //! * [`config`]: what was written, checked. Known to `app` and `cli` only.
 //! * [`app`]: puts the parts together. [`cli`]: the command line.
 //! * [`simulator`]: an upstream with a ledger of its own. Names no other room: an oracle must not share our code.
 //!
-//! A room names only rooms above it in this order: ledger; catalogue; dialect, clock, telemetry; store; proxy, admin, load;
+//! A room names only rooms above it in this order: ledger; catalogue; dialect, clock, telemetry; store, notify; proxy, admin, load;
 //! server; config; app; cli. `tests/it/tidy.rs` fails the build where this is broken.
 //!
 //! # What is always true
@@ -61,6 +66,7 @@ pub mod config;
 pub mod dialect;
 pub mod ledger;
 pub mod load;
+pub mod notify;
 pub mod proxy;
 pub mod server;
 pub mod simulator;

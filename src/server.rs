@@ -1,6 +1,7 @@
 //! Listeners: connections in, requests out to a service that it knows nothing of.
 
 mod connection;
+mod flood;
 mod listener;
 mod stall;
 mod tls;

@@ -12,6 +12,7 @@
 //! | `POST /api/v1/services/…` | the DashScope dialect: generation, embeddings, rerank, images, videos, speech, transcription, voices |
 //! | `GET /api/v1/tasks/{id}`, `POST …/cancel` | tasks: the second poll ends one, and it is charged then |
 //! | `POST …/files`, `…/conversations`, `…/batches`, and what is below them | things with ids; never charged |
+//! | `GET /api-ws/v1/inference`, `GET /api-ws/v1/realtime?model=` | the WebSocket APIs: tasks (characters, seconds of audio), responses (tokens) |
 //! | `GET …/models`, `GET …/models/{id}` | the models it serves; never charged |
 //! | `GET /ledger`, `POST /reset` | what was charged; start again from nothing |
 //! | `GET /behave`, `POST /behave` | the rules of misbehaviour; add, replace or clear one |
@@ -81,6 +82,7 @@ mod request;
 mod route;
 mod serve;
 mod shapes;
+mod socket;
 mod state;
 mod tasks;
 mod transport;

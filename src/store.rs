@@ -5,11 +5,13 @@
 pub mod embedded;
 pub mod keys;
 mod measured;
+mod notes;
 pub mod redis;
 mod resources;
 
 pub use keys::Pepper;
 pub use measured::Measured;
+pub use notes::{Line, Log, NoteStore, Shelf};
 pub use resources::{Resource, ResourceStore, TaskHold};
 
 use std::pin::Pin;

@@ -5,17 +5,21 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::body::{Body, Named};
+use super::body::{Body, Named, Params};
+use super::etag::{IfMatch, etag, tagged};
+use super::page::{List, Paged};
 use super::problem::{Answer, Problem};
-use super::{AdminState, List, Rules, when};
+use super::{AdminState, Rules, standing, when};
 use crate::catalogue::Site;
 use crate::ledger::{AccountId, AccountState, Book, Done, Operation, Outcome, Timestamp};
 use crate::store::{NewAccount, Store};
 
 /// An account as an operator sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Account {
+    #[schema(value_type = String)]
     id: AccountId,
     site: String,
     state: StateName,
@@ -27,7 +31,7 @@ pub(super) struct Account {
 }
 
 /// The states by name; the grace of an overdue account stands beside it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum StateName {
     NotActivated,
@@ -57,11 +61,17 @@ impl Account {
             open_holds: book.due.len(),
         }
     }
+
+    /// The ETag of what an operator sets; how many calls are in progress is no part of it.
+    fn tag(&self) -> String {
+        etag(&(&self.site, self.state, &self.grace_until, self.never_pay))
+    }
 }
 
 /// What makes an account.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewAccount)]
 pub(super) struct NewBody {
     id: String,
     site: Option<String>,
@@ -77,27 +87,55 @@ fn yes() -> bool {
 }
 
 /// What changes an account; what is absent stays.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = AccountChange)]
 pub(super) struct ChangeBody {
     state: Option<StateName>,
     grace_until: Option<String>,
     never_pay: Option<bool>,
 }
 
-pub(super) async fn list(State(state): State<AdminState>) -> Answer<Json<List<Account>>> {
+#[utoipa::path(
+    get,
+    path = "/accounts",
+    tag = "accounts",
+    params(Paged),
+    responses((status = 200, description = "Done", body = List<Account>))
+)]
+pub(super) async fn list(State(state): State<AdminState>, Params(which): Params<Paged>) -> Answer<Json<List<Account>>> {
+    let page = which.page()?;
+    let mut ids = state.store.accounts().await?;
+    ids.sort();
     let mut accounts = Vec::new();
-    for id in state.store.accounts().await? {
-        accounts.push(Account::of(&state.store.book(&id).await?));
+    // Only the books of the page are read, and one more that tells whether another page follows.
+    let behind = |id: &AccountId| page.after.as_ref().is_none_or(|after| id.as_str() > after.as_str());
+    for id in ids.into_iter().filter(behind).take(page.limit + 1) {
+        accounts.push((id.to_string(), Account::of(&state.store.book(&id).await?)));
     }
-    accounts.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(List::whole(accounts))
+    Ok(page.first(accounts))
 }
 
-pub(super) async fn show(State(state): State<AdminState>, Named(id): Named<AccountId>) -> Answer<Json<Account>> {
-    Ok(Json(Account::of(&state.store.book(&id).await?)))
+#[utoipa::path(
+    get,
+    path = "/accounts/{account}",
+    tag = "accounts",
+    params(("account" = String, Path, description = "The account")),
+    responses((status = 200, description = "Done", body = Account))
+)]
+pub(super) async fn show(State(state): State<AdminState>, Named(id): Named<AccountId>) -> Answer<Response> {
+    let account = Account::of(&state.store.book(&id).await?);
+    Ok(tagged(&account.tag(), account))
 }
 
+#[utoipa::path(
+    post,
+    path = "/accounts",
+    tag = "accounts",
+    params(("idempotency-key" = Option<String>, Header, description = "A repeat with the same key gets the first answer again")),
+    request_body = NewBody,
+    responses((status = 201, description = "Done", body = Account))
+)]
 pub(super) async fn create(State(state): State<AdminState>, Body(body): Body<NewBody>) -> Answer<Response> {
     let rules = state.rules();
     let account = AccountId::from(plain_name(&body.id)?);
@@ -122,17 +160,28 @@ pub(super) async fn create(State(state): State<AdminState>, Body(body): Body<New
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(made)).into_response())
 }
 
+#[utoipa::path(
+    patch,
+    path = "/accounts/{account}",
+    tag = "accounts",
+    params(("account" = String, Path, description = "The account"), ("if-match" = Option<String>, Header, description = "Change only what still has this ETag")),
+    request_body = ChangeBody,
+    responses((status = 200, description = "Done", body = Account))
+)]
 pub(super) async fn change(
     State(state): State<AdminState>,
     Named(id): Named<AccountId>,
+    wanted: IfMatch,
     Body(body): Body<ChangeBody>,
-) -> Answer<Json<Account>> {
+) -> Answer<Response> {
     let book = state.store.book(&id).await?;
+    wanted.check(&Account::of(&book).tag())?;
     if let Some(name) = body.state {
         let rules = state.rules();
         let site = known_site(&rules, &book.site)?;
         let meant = meant(name, body.grace_until.as_deref(), site, state.store.now())?;
         operate(state.store.as_ref(), &id, Operation::SetState(meant)).await?;
+        standing::set_by_hand(&state, &book, meant).await?;
     } else if body.grace_until.is_some() {
         return Err(Problem::invalid("invalid_body", "`grace_until` goes with \"state\": \"overdue\"."));
     }
@@ -155,7 +204,7 @@ fn meant(name: StateName, grace: Option<&str>, site: &Site, now: Timestamp) -> A
         StateName::Overdue => AccountState::Overdue {
             grace_until: match grace {
                 Some(text) => time(text, site)?,
-                None => now.plus(u64::from(site.overdue_grace_days) * when::DAY_MS),
+                None => site.grace_until(now),
             },
         },
     })

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::body::{Named, Params};
 use super::problem::{Answer, Problem};
@@ -10,7 +11,7 @@ use super::{AdminState, Rules, when};
 use crate::ledger::{AccountId, Amount, Book, Fund, GrantId, ModelCode, PoolId, Side, Timestamp, Unit};
 
 /// What a grant is good for now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
     /// Calls can be made.
@@ -38,20 +39,29 @@ impl Status {
 }
 
 /// The counters of one grant.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct BalanceRow {
+    #[schema(value_type = String)]
     account: AccountId,
     /// The model that draws on it: the one that was asked for, else the only one, else the pool's own name.
     model: String,
+    #[schema(value_type = String)]
     pool: PoolId,
+    #[schema(value_type = u32)]
     pub(super) grant: GrantId,
+    #[schema(value_type = String)]
     side: Side,
+    #[schema(value_type = String)]
     unit: Unit,
+    #[schema(value_type = u64)]
     granted: Amount,
+    #[schema(value_type = u64)]
     held: Amount,
+    #[schema(value_type = u64)]
     spent: Amount,
+    #[schema(value_type = u64)]
     presumed: Amount,
-    available: i64,
+    pub(super) available: i64,
     start: String,
     end: Option<String>,
     status: Status,
@@ -80,27 +90,37 @@ impl BalanceRow {
 }
 
 /// What a load client reads.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Balances {
     balances: Vec<BalanceRow>,
     lease_ms: u64,
 }
 
 /// Which balances.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Which {
+    #[param(value_type = Option<String>)]
     account: Option<AccountId>,
     model: Option<String>,
 }
 
 /// Which balances of one account.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct WhichModel {
     model: Option<String>,
 }
 
+#[utoipa::path(
+    get,
+    path = "/balances",
+    tag = "balances",
+    params(Which),
+    responses((status = 200, description = "Done", body = Balances))
+)]
 pub(super) async fn all(State(state): State<AdminState>, Params(which): Params<Which>) -> Answer<Json<Balances>> {
     let accounts = match which.account {
         Some(account) => vec![account],
@@ -113,6 +133,13 @@ pub(super) async fn all(State(state): State<AdminState>, Params(which): Params<W
     answer(&state, &accounts, which.model.as_deref()).await
 }
 
+#[utoipa::path(
+    get,
+    path = "/accounts/{account}/balances",
+    tag = "balances",
+    params(("account" = String, Path, description = "The account"), WhichModel),
+    responses((status = 200, description = "Done", body = Balances))
+)]
 pub(super) async fn of_account(
     State(state): State<AdminState>,
     Named(account): Named<AccountId>,

@@ -53,6 +53,11 @@ impl Problem {
         self.detail
     }
 
+    /// The code and the sentence alone.
+    pub(super) fn into_parts(self) -> (String, String) {
+        (self.code.to_owned(), self.detail)
+    }
+
     /// Says one thing more, under a name of its own.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.to_owned(), value.into());

@@ -2,43 +2,54 @@
 
 use std::collections::BTreeSet;
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::accounts::{known_site, operate};
 use super::balances::{Status, pool_of, unknown_model};
 use super::body::{Body, Named};
+use super::etag::{IfMatch, etag, tagged};
+use super::guard::Actor;
 use super::problem::{Answer, Problem, code_of, sentence_of};
-use super::{AdminState, Rules};
+use super::{AdminState, Rules, when};
 use crate::catalogue::Site;
 use crate::ledger::{
     AccountId, BillingMode, Book, Command, Decline, Done, ModelCode, Operation, Outcome, PoolId, Switch, Timestamp,
     apply,
 };
+use crate::store::Shelf;
 
 /// What flips one switch.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Switch)]
 pub(super) struct OneBody {
     free_quota_only: bool,
 }
 
 /// What became of one switch.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SwitchFlipped)]
 pub(super) struct Flipped {
     model: String,
+    #[schema(value_type = String)]
     pool: PoolId,
     free_quota_only: bool,
     result: Verdict,
     /// What applies to the model's calls now, by the switch and by the account's guard.
+    #[schema(value_type = String)]
     billing: BillingMode,
 }
 
 /// What flips several.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Switches)]
 pub(super) struct SeveralBody {
+    #[schema(value_type = Option<Vec<String>>)]
     models: Option<Vec<ModelCode>>,
     #[serde(default)]
     all_eligible: bool,
@@ -49,7 +60,8 @@ pub(super) struct SeveralBody {
 }
 
 /// What became of several.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SwitchReport)]
 pub(super) struct Report {
     dry_run: bool,
     changed: usize,
@@ -58,7 +70,7 @@ pub(super) struct Report {
     results: Vec<Line>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
     Changed,
@@ -67,43 +79,151 @@ enum Verdict {
 }
 
 /// One model's result; a refusal says why.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SwitchResult)]
 struct Line {
+    #[schema(value_type = String)]
     model: ModelCode,
     result: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
 
+/// The switch of a model: where it stands, whether it can be moved, and who moved it last.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SwitchPosition)]
+pub(super) struct Position {
+    model: String,
+    #[schema(value_type = String)]
+    pool: PoolId,
+    #[schema(value_type = String)]
+    switch: Switch,
+    /// What applies to the model's calls now, by the switch and by the account's guard.
+    #[schema(value_type = String)]
+    billing: BillingMode,
+    /// Why it cannot be turned to the other side now; absent where it can.
+    #[schema(value_type = Option<String>)]
+    locked: Option<&'static str>,
+    /// Who moved it last, and when; absent where nobody did.
+    #[schema(value_type = Option<Object>)]
+    moved: Option<serde_json::Value>,
+}
+
+impl Position {
+    async fn of(state: &AdminState, account: &AccountId, code: &str) -> Answer<Self> {
+        let rules = state.rules();
+        let pool = pool_of(&rules, code)?;
+        let mut book = state.store.book(account).await?;
+        let site = known_site(&rules, &book.site)?;
+        let switch = book.pools.get(&pool).map(|pool| pool.switch).unwrap_or_default();
+        let billing = book.mode(book.pools.get(&pool), site.switch_default_on);
+        let on = match switch {
+            Switch::On => true,
+            Switch::Off => false,
+            Switch::Unset => site.switch_default_on,
+        };
+        // Whether it can be moved is what the rules say to a rehearsal.
+        let rehearsed =
+            apply(&mut book, state.store.now(), Command::Operate(set_switch(site, &pool, !on)), &mut Vec::new());
+        let moved = state.notes.get(Shelf::Switches, &moved_name(account, &pool)).await?;
+        Ok(Self {
+            model: code.to_owned(),
+            pool,
+            switch,
+            billing,
+            locked: verdict(rehearsed).err().map(|(code, _)| code),
+            moved: moved.and_then(|moved| serde_json::from_str(&moved).ok()),
+        })
+    }
+
+    fn tag(&self) -> String {
+        etag(&(&self.pool, self.switch, &self.moved))
+    }
+}
+
+fn moved_name(account: &AccountId, pool: &PoolId) -> String {
+    format!("{account}/{pool}")
+}
+
+/// Notes who moved a switch, and when.
+async fn note(state: &AdminState, account: &AccountId, pool: &PoolId, on: bool, actor: &Actor) -> Answer<()> {
+    let moved = serde_json::json!({ "free_quota_only": on, "at": when::show(state.store.now()), "by": actor });
+    Ok(state.notes.put(Shelf::Switches, vec![(moved_name(account, pool), moved.to_string())]).await?)
+}
+
+#[utoipa::path(
+    get,
+    path = "/accounts/{account}/models/{model}/switch",
+    tag = "switches",
+    params(("account" = String, Path, description = "The account"), ("model" = String, Path, description = "The model's exact code")),
+    responses((status = 200, description = "Done", body = Position))
+)]
+pub(super) async fn show(
+    State(state): State<AdminState>,
+    Named((account, code)): Named<(AccountId, String)>,
+) -> Answer<Response> {
+    let position = Position::of(&state, &account, &code).await?;
+    Ok(tagged(&position.tag(), position))
+}
+
+#[utoipa::path(
+    put,
+    path = "/accounts/{account}/models/{model}/switch",
+    tag = "switches",
+    params(
+        ("account" = String, Path, description = "The account"),
+        ("model" = String, Path, description = "The model's exact code"),
+        ("if-match" = Option<String>, Header, description = "Change only what still has this ETag")
+    ),
+    request_body = OneBody,
+    responses((status = 200, description = "Done", body = Flipped))
+)]
 pub(super) async fn one(
     State(state): State<AdminState>,
     Named((account, code)): Named<(AccountId, String)>,
+    Extension(actor): Extension<Actor>,
+    wanted: IfMatch,
     Body(body): Body<OneBody>,
-) -> Answer<Json<Flipped>> {
+) -> Answer<Response> {
     let rules = state.rules();
-    let pool = pool_of(&rules, &code)?;
-    let before = state.store.book(&account).await?;
-    let site = known_site(&rules, &before.site)?;
-    let done = operate(state.store.as_ref(), &account, set_switch(site, &pool, body.free_quota_only)).await?;
+    let before = Position::of(&state, &account, &code).await?;
+    wanted.check(&before.tag())?;
     let book = state.store.book(&account).await?;
-    Ok(Json(Flipped {
+    let site = known_site(&rules, &book.site)?;
+    let done = operate(state.store.as_ref(), &account, set_switch(site, &before.pool, body.free_quota_only)).await?;
+    if done != Done::Unchanged {
+        note(&state, &account, &before.pool, body.free_quota_only, &actor).await?;
+    }
+    let now = Position::of(&state, &account, &code).await?;
+    let flipped = Flipped {
         model: code,
+        pool: now.pool.clone(),
         free_quota_only: body.free_quota_only,
         result: if done == Done::Unchanged { Verdict::Unchanged } else { Verdict::Changed },
-        billing: book.mode(book.pools.get(&pool), site.switch_default_on),
-        pool,
-    }))
+        billing: now.billing,
+    };
+    Ok(tagged(&now.tag(), flipped))
 }
 
 fn set_switch(site: &Site, pool: &PoolId, on: bool) -> Operation {
     Operation::SetSwitch { pool: pool.clone(), on, rule: site.switch_off, default_on: site.switch_default_on }
 }
 
+#[utoipa::path(
+    post,
+    path = "/accounts/{account}/switches",
+    tag = "switches",
+    params(("account" = String, Path, description = "The account"), ("idempotency-key" = Option<String>, Header, description = "A repeat with the same key gets the first answer again")),
+    request_body = SeveralBody,
+    responses((status = 200, description = "Done", body = Report))
+)]
 pub(super) async fn several(
     State(state): State<AdminState>,
     Named(account): Named<AccountId>,
+    Extension(actor): Extension<Actor>,
     Body(body): Body<SeveralBody>,
 ) -> Answer<Json<Report>> {
     let rules = state.rules();
@@ -121,7 +241,11 @@ pub(super) async fn several(
         let outcome = if body.dry_run {
             apply(&mut book, now, Command::Operate(operation), &mut Vec::new())
         } else {
-            state.store.operate(&account, operation).await?
+            let outcome = state.store.operate(&account, operation).await?;
+            if matches!(outcome, Outcome::Done(Done::Changed)) {
+                note(&state, &account, &row.pool, body.free_quota_only, &actor).await?;
+            }
+            outcome
         };
         report.add(model, verdict(outcome));
     }

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::body::Params;
 use super::problem::{Answer, NO_LEDGER, Problem};
@@ -29,7 +30,8 @@ pub(super) async fn live() -> Response {
 }
 
 /// How readiness is asked for.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct How {
     verbose: Option<String>,
 }
@@ -88,26 +90,51 @@ pub(super) async fn metrics(State(state): State<AdminState>) -> Response {
     (METRICS, (state.metrics)()).into_response()
 }
 
+#[utoipa::path(
+    get,
+    path = "/coverage",
+    tag = "system",
+    responses((status = 200, description = "Done", body = Vec<Coverage>))
+)]
 pub(super) async fn coverage(State(state): State<AdminState>) -> Json<Vec<Coverage>> {
     Json((state.coverage)())
 }
 
 /// What this program is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Version {
     version: String,
 }
 
+#[utoipa::path(
+    get,
+    path = "/version",
+    tag = "system",
+    responses((status = 200, description = "Done", body = Version))
+)]
 pub(super) async fn version(State(state): State<AdminState>) -> Json<Version> {
     Json(Version { version: state.version.to_string() })
 }
 
 /// What is seen of the store behind the books.
+#[utoipa::path(
+    get,
+    path = "/store",
+    tag = "system",
+    responses((status = 200, description = "Done", body = StoreState))
+)]
 pub(super) async fn store(State(state): State<AdminState>) -> Json<StoreState> {
     Json((state.store_state)())
 }
 
 /// Goes on from what the store holds now.
+#[utoipa::path(
+    post,
+    path = "/store/resume",
+    tag = "system",
+    params(("idempotency-key" = Option<String>, Header, description = "A repeat with the same key gets the first answer again")),
+    responses((status = 200, description = "Done", body = StoreState))
+)]
 pub(super) async fn resume(State(state): State<AdminState>) -> Answer<Json<StoreState>> {
     let Some(resume) = &state.resume else {
         let detail =
@@ -121,6 +148,13 @@ pub(super) async fn resume(State(state): State<AdminState>) -> Answer<Json<Store
 }
 
 /// Reads the configuration again. One with mistakes changes nothing.
+#[utoipa::path(
+    post,
+    path = "/config/reload",
+    tag = "system",
+    params(("idempotency-key" = Option<String>, Header, description = "A repeat with the same key gets the first answer again")),
+    responses((status = 200, description = "Done", body = Reloaded))
+)]
 pub(super) async fn reload(State(state): State<AdminState>) -> Answer<Json<Reloaded>> {
     (state.reload)().await.map(Json).map_err(|mistakes| {
         let detail = format!("The configuration was not taken over; the old one stays in force.\n{mistakes}");

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::admin::{Resume, StoreState};
 use crate::clock::Clock;
 use crate::config::{Config, StoreKind};
-use crate::store::embedded::{self, Absent, Embedded};
+use crate::store::embedded::{self, Absent, Embedded, Notes};
 use crate::store::redis::{Redis, Standing};
-use crate::store::{Measured, Store, StoreError};
+use crate::store::{Measured, NoteStore, Store, StoreError};
 use crate::telemetry::Metrics;
 
 use super::settings;
@@ -64,6 +64,18 @@ impl Ledger {
             Self::Embedded(embedded) => Arc::clone(embedded) as _,
             Self::Shared(redis) => Arc::new(Measured::new(Arc::clone(redis) as _, &metrics.store)),
         }
+    }
+
+    /// What is kept beside the books: where the replicas share those, they share this too.
+    ///
+    /// # Errors
+    /// When its file cannot be opened.
+    pub fn notes(&self, config: &Config, clock: &Clock) -> Result<Arc<dyn NoteStore>, String> {
+        if let Self::Shared(redis) = self {
+            return Ok(Arc::clone(redis) as _);
+        }
+        let notes = Notes::open(&config.store.state_dir, clock.clone()).map_err(|error| error.to_string())?;
+        Ok(Arc::new(notes))
     }
 
     /// What an operator sees of it. Asks nobody.

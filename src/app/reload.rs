@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 
 use crate::admin::{Reload, Reloaded};
-use crate::config::{Loaded, SharedStore, StoreKind};
+use crate::config::{Loaded, NotifyConfig, SharedStore, StoreKind};
 use crate::proxy::Shared;
 use crate::server::Certificates;
 use crate::telemetry::Metrics;
@@ -36,11 +36,12 @@ impl Fixed {
             ("server.listen", config.server.listen.to_string()),
             ("server.tls_certificate", format!("{:?}", config.server.tls)),
             ("admin.listen", config.admin.listen.to_string()),
-            ("log", format!("{:?} {}", config.log.format, config.log.filter)),
+            ("log", format!("{:?} {} {:?}", config.log.format, config.log.filter, config.log.explain)),
             ("store.state_dir", config.store.state_dir.display().to_string()),
             ("store.url", store(&config.store.kind)),
             ("quota.drain_streams", config.quota.drain_streams.to_string()),
             ("quota.settle_queue", config.quota.settle_queue.to_string()),
+            ("notify", notify(&config.notify)),
             ("limits.in_flight", config.limits.in_flight.to_string()),
         ])
     }
@@ -56,6 +57,13 @@ fn store(kind: &StoreKind) -> String {
             format!("{url} {user:?} {password:?} {ca_file:?} {prefix} {timeout:?} {accept_loss}")
         }
     }
+}
+
+/// Everything of `[notify]` but its secrets.
+fn notify(notify: &NotifyConfig) -> String {
+    let mail = notify.mail.as_ref().map(|mail| (&mail.host, mail.port, mail.tls, &mail.from, &mail.to));
+    let webhook = notify.webhook.as_ref().map(|webhook| &webhook.url);
+    format!("{:?} {mail:?} {webhook:?}", notify.check_every)
 }
 
 impl Reloader {

@@ -4,9 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use zeroize::Zeroizing;
 
 use crate::config::{self, Config, Loaded, SharedStore};
-use crate::proxy::{ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams};
+use crate::notify;
+use crate::proxy::{
+    ClampPolicy, Explain, OnDisconnect, QuotaSettings, Settings, Shared, SocketSettings, Upstream, UpstreamSettings,
+    Upstreams,
+};
 use crate::server::{self, Certificates, Limits, TlsFiles};
 use crate::store::{embedded, redis};
 use crate::telemetry::{LogFormat, LogSettings};
@@ -17,8 +22,11 @@ pub(super) fn shared(loaded: &Loaded) -> Result<Shared, String> {
     Ok(Shared {
         settings: Settings {
             quota: quota(config),
+            sockets: sockets(config),
             max_body: config.limits.max_body,
             body_timeout: config.limits.body_timeout,
+            body_min_rate: config.limits.body_min_rate,
+            key_in_flight: config.limits.key_in_flight,
             log_requests: config.log.requests,
         },
         catalogue: Arc::new(loaded.catalogue.clone()),
@@ -39,6 +47,7 @@ fn quota(config: &Config) -> QuotaSettings {
             config::Clamp::Absent => ClampPolicy::Absent,
             config::Clamp::Never => ClampPolicy::Never,
         },
+        shadow: quota.shadow,
         overrun: quota.overrun,
         lease: config.store.lease,
         max_call_plain: quota.max_call_plain,
@@ -56,6 +65,18 @@ fn quota(config: &Config) -> QuotaSettings {
         drain_time: quota.drain_time,
         presumed_breaker: quota.presumed_breaker,
         breaker_pause: quota.breaker_cool_down,
+    }
+}
+
+fn sockets(config: &Config) -> SocketSettings {
+    let socket = &config.websocket;
+    SocketSettings {
+        connections: socket.connections,
+        max_message: socket.max_message,
+        ping_interval: socket.ping_interval,
+        ping_timeout: socket.ping_timeout,
+        control_frames: socket.control_frames,
+        close_wait: socket.close_wait,
     }
 }
 
@@ -132,6 +153,7 @@ fn limits(config: &Config) -> Limits {
         max_headers: server.max_headers,
         max_header_bytes: server.max_header_bytes,
         max_streams: server.max_streams,
+        max_control_frames: server.max_control_frames,
     }
 }
 
@@ -165,6 +187,47 @@ pub fn shared_store(config: &Config, store: &SharedStore, pepper_mark: Option<St
         pepper_mark,
         ..redis::Settings::new(store.url.clone(), &config.store.state_dir)
     }
+}
+
+/// Which calls are explained.
+pub(super) fn explain(config: &Config) -> Explain {
+    match config.log.explain {
+        config::Explain::Off => Explain::Off,
+        config::Explain::Unusual => Explain::Unusual,
+        config::Explain::All => Explain::All,
+    }
+}
+
+/// How notices are sent.
+pub(super) fn notify(config: &config::NotifyConfig) -> Result<notify::Settings, String> {
+    let mail = config.mail.as_ref().map(mail).transpose()?;
+    let webhook = config.webhook.as_ref().map(|webhook| notify::WebhookSettings {
+        url: webhook.url.clone(),
+        secret: Zeroizing::new(webhook.secret.expose().to_owned()),
+        ca_file: webhook.ca_file.clone(),
+    });
+    Ok(notify::Settings { check_every: config.check_every, mail, webhook })
+}
+
+fn mail(config: &config::MailConfig) -> Result<notify::MailSettings, String> {
+    let read = |file: &std::path::PathBuf| {
+        std::fs::read(file).map_err(|error| format!("notify.mail.ca_file {}: {error}", file.display()))
+    };
+    let secret =
+        |(name, password): &(String, config::Secret)| (name.clone(), Zeroizing::new(password.expose().to_owned()));
+    Ok(notify::MailSettings {
+        host: config.host.clone(),
+        port: config.port,
+        tls: match config.tls {
+            config::MailTls::Off => notify::MailTls::Off,
+            config::MailTls::StartTls => notify::MailTls::StartTls,
+            config::MailTls::Wrapped => notify::MailTls::Wrapped,
+        },
+        ca: config.ca_file.as_ref().map(read).transpose()?,
+        credentials: config.credentials.as_ref().map(secret),
+        from: config.from.clone(),
+        to: config.to.clone(),
+    })
 }
 
 /// How lines are logged.

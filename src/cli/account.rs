@@ -55,6 +55,27 @@ enum What {
         #[arg(long, value_name = "TIME")]
         grace_until: Option<String>,
     },
+    /// Something happened to the account: its state follows.
+    Event {
+        /// What happened.
+        #[arg(value_enum)]
+        kind: Happened,
+        /// The account.
+        #[arg(long, default_value = "default")]
+        account: String,
+        /// When; a date or RFC 3339 [default: now]
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+        /// With `topped_up`: a bill is unpaid all the same.
+        #[arg(long)]
+        still_unpaid: bool,
+    },
+    /// How the account stands, and why.
+    Standing {
+        /// Its name.
+        #[arg(default_value = "default")]
+        id: String,
+    },
     /// Whether every model behaves as free quota only, also those without a grant.
     NeverPay {
         /// On: nothing can ever cost money.
@@ -74,6 +95,28 @@ enum State {
     Overdue,
     NotActivated,
     Closed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Happened {
+    Activated,
+    Verified,
+    ToppedUp,
+    BillUnpaid,
+    Closed,
+}
+
+impl Happened {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Activated => "activated",
+            Self::Verified => "verified",
+            Self::ToppedUp => "topped_up",
+            Self::BillUnpaid => "bill_unpaid",
+            Self::Closed => "closed",
+        }
+    }
 }
 
 /// A switch on the command line.
@@ -112,11 +155,22 @@ const COLUMNS: [Column; 8] = [
     ("OPEN HOLDS", "/open_holds"),
 ];
 
+const STANDING: [Column; 7] = [
+    ("ACCOUNT", "/account"),
+    ("STATE", "/state/state"),
+    ("ACTIVATED AT", "/activated_at"),
+    ("VERIFIED", "/verified"),
+    ("TOPPED UP", "/topped_up"),
+    ("UNPAID SINCE", "/unpaid_since"),
+    ("REFUSED FROM", "/refused_from"),
+];
+
 pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let Args { what, admin } = args;
     let is_list = matches!(what, What::List);
+    let is_standing = matches!(what, What::Event { .. } | What::Standing { .. });
     let answer = admin.call(async |api| match what {
-        What::List => api.get("/admin/v1/accounts").await,
+        What::List => api.list("/admin/v1/accounts").await,
         What::Create { id, site, state, grace_until, never_pay } => {
             let body = json!({
                 "id": id,
@@ -132,10 +186,18 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
             let body = json!({ "state": state.name(), "grace_until": grace_until });
             api.send(Method::PATCH, &of_account(&id, ""), &body).await
         }
+        What::Event { kind, account, at, still_unpaid } => {
+            let body = json!({ "kind": kind.name(), "at": at, "still_unpaid": still_unpaid });
+            api.send(Method::POST, &of_account(&account, "/events"), &body).await
+        }
+        What::Standing { id } => api.get(&of_account(&id, "/standing")).await,
         What::NeverPay { on, account } => {
             api.send(Method::PATCH, &of_account(&account, ""), &json!({ "never_pay": on.is_on() })).await
         }
     })?;
+    if is_standing && !admin.is_json() {
+        return out.fields(&STANDING, &answer);
+    }
     show(&answer, is_list, &admin, out)
 }
 

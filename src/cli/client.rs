@@ -49,6 +49,11 @@ impl AdminArgs {
         runtime()?.block_on(calls(admin))
     }
 
+    /// The configuration of the gratis that is meant.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     pub(super) fn is_json(&self) -> bool {
         self.output == Format::Json
     }
@@ -100,6 +105,8 @@ pub(super) struct Admin {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     origin: String,
     token: Option<String>,
+    /// Who runs the command, for the audit log.
+    name: Option<String>,
 }
 
 /// An answer as it came.
@@ -119,11 +126,28 @@ impl Admin {
             .enable_http1()
             .build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { client, origin, token })
+        let name = Env::of_process().get("USER").map(str::to_owned);
+        Ok(Self { client, origin, token, name })
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.json(Method::GET, path, None).await
+    }
+
+    /// A list from its first page to its last, as one answer.
+    pub(super) async fn list(&self, path: &str) -> Result<Value, Failure> {
+        let mut whole = self.get(path).await?;
+        let sign = if path.contains('?') { '&' } else { '?' };
+        while let Some(next) = whole.get("next").and_then(Value::as_str) {
+            let page = self.get(&format!("{path}{sign}cursor={}", segment(next))).await?;
+            let (Value::Object(members), Value::Object(mut page)) = (&mut whole, page) else { break };
+            let more = page.remove("items");
+            if let (Some(Value::Array(items)), Some(Value::Array(more))) = (members.get_mut("items"), more) {
+                items.extend(more);
+            }
+            members.insert("next".to_owned(), page.remove("next").unwrap_or_default());
+        }
+        Ok(whole)
     }
 
     pub(super) async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
@@ -144,6 +168,9 @@ impl Admin {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.origin));
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Some(name) = self.name.as_deref().and_then(|name| http::HeaderValue::from_str(name).ok()) {
+            request = request.header("x-gratis-actor", name);
         }
         let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let request = request

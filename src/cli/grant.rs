@@ -50,9 +50,18 @@ struct New {
     /// The part of a call that it pays.
     #[arg(long, value_parser = ["both", "input", "output"])]
     side: Option<String>,
-    /// From when on: a date in the site's zone, or RFC 3339 [default: now]
+    /// From when on: a date in the site's zone, or RFC 3339 [default: the latest of the next three, else now]
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
+    /// When the account was activated [default: as its standing has it]
+    #[arg(long, value_name = "TIME")]
+    activated: Option<String>,
+    /// When the model was released.
+    #[arg(long, value_name = "TIME")]
+    released: Option<String>,
+    /// When the application for the model was approved.
+    #[arg(long, value_name = "TIME")]
+    approved: Option<String>,
     /// Until when: a date, RFC 3339, or `never`.
     #[arg(long, value_name = "TIME", conflicts_with = "valid_days")]
     end: Option<String>,
@@ -80,7 +89,7 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let is_list = matches!(what, What::List);
     let grants = of_account(&account, "/grants");
     let answer = admin.call(async |api: Admin| match what {
-        What::List => api.get(&grants).await,
+        What::List => api.list(&grants).await,
         What::Add(new) => api.send(Method::POST, &grants, &body(*new)).await,
         What::Set { grant, amount } => {
             api.send(Method::PATCH, &format!("{grants}/{grant}"), &json!({ "amount": amount })).await
@@ -101,7 +110,14 @@ fn body(new: New) -> Value {
     body.insert("model".to_owned(), new.model.into());
     body.insert("amount".to_owned(), new.amount.into());
     body.insert("spent".to_owned(), new.spent.into());
-    let texts = [("side", new.side), ("start", new.start), ("end", new.end)];
+    let texts = [
+        ("side", new.side),
+        ("start", new.start),
+        ("activated", new.activated),
+        ("released", new.released),
+        ("approved", new.approved),
+        ("end", new.end),
+    ];
     body.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into()))));
     if let Some(days) = new.valid_days {
         body.insert("valid_days".to_owned(), days.into());

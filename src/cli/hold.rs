@@ -42,6 +42,6 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let Args { what: What::List { state }, account, admin } = args;
     let query = state.map(|state| format!("?state={state}")).unwrap_or_default();
     let path = of_account(&account, &format!("/holds{query}"));
-    let answer = admin.call(async |api: Admin| api.get(&path).await)?;
+    let answer = admin.call(async |api: Admin| api.list(&path).await)?;
     if admin.is_json() { out.json(&answer) } else { out.table(&COLUMNS, items(&answer), "no holds") }
 }

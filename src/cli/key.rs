@@ -35,6 +35,9 @@ enum What {
         /// The workspace that it belongs to.
         #[arg(long)]
         workspace: Option<String>,
+        /// Whose it is: a user of the account.
+        #[arg(long)]
+        user: Option<String>,
     },
     /// Switch a key off. Calls in progress complete.
     Disable {
@@ -53,13 +56,14 @@ enum What {
     },
 }
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     ("KEY", "/id"),
     ("NAME", "/name"),
     ("STATE", "/state"),
     ("LAST FOUR", "/last4"),
     ("MODELS", "/models"),
     ("WORKSPACE", "/workspace"),
+    ("USER", "/user"),
     ("MADE", "/created"),
 ];
 
@@ -69,9 +73,10 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let keys = of_account(&account, "/keys");
     let one = |key: &str| format!("{keys}/{}", segment(key));
     let answer = admin.call(async |api: Admin| match what {
-        What::List => api.get(&keys).await,
-        What::Create { name, models, workspace } => {
-            let body = json!({ "name": name.unwrap_or_default(), "models": models, "workspace": workspace });
+        What::List => api.list(&keys).await,
+        What::Create { name, models, workspace, user } => {
+            let name = name.unwrap_or_default();
+            let body = json!({ "name": name, "models": models, "workspace": workspace, "user": user });
             api.send(Method::POST, &keys, &body).await
         }
         What::Disable { key } => api.send(Method::PATCH, &one(&key), &json!({ "state": "disabled" })).await,

@@ -1,5 +1,7 @@
 //! `gratis model`.
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 use super::account::OnOff;
 use super::client::{Admin, AdminArgs, items, of_account, segment};
 use super::out::{Column, Out};
-use super::{Done, Failure, grant};
+use super::{Done, Failure, estimate, grant};
 use crate::admin::figure::{self, Figure};
 
 /// Models.
@@ -50,13 +52,17 @@ enum What {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Put in what the provider's console says is left.
+    /// Put in what the provider's console says is left: of one model, or of a whole table.
     Sync {
         /// The model's exact code.
-        code: String,
+        #[arg(required_unless_present = "table")]
+        code: Option<String>,
         /// The console's figure: `362,917/1,000,000`, or what is left alone.
-        #[arg(value_parser = figure_text)]
-        figure: String,
+        #[arg(value_parser = figure_text, required_unless_present = "table")]
+        figure: Option<String>,
+        /// Many at once: a file with a table as it was copied from the console, or CSV; `-` is the standard input.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["code", "figure", "grant"])]
+        table: Option<PathBuf>,
         /// Let the figure raise what is available here.
         #[arg(long)]
         raise: bool,
@@ -64,6 +70,8 @@ enum What {
         #[arg(long)]
         grant: Option<u32>,
     },
+    /// How many tokens a text is, by a vocabulary or by the bound.
+    Estimate(estimate::Args),
     /// Let calls of a model through again that the provider itself had refused.
     Reopen {
         /// The model's exact code, or the pool's name.
@@ -107,7 +115,9 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
         What::List { catalogue } => list(catalogue, &account, &admin, out),
         What::Balance { code } => balance(code.as_deref(), &account, &admin, out),
         What::Switch { on, codes, all, dry_run } => switch(on, &codes, (all, dry_run), &account, &admin, out),
-        What::Sync { code, figure, raise, grant } => {
+        What::Estimate(args) => estimate::run(&args, admin.config(), admin.output, out),
+        What::Sync { table: Some(file), raise, .. } => table(&file, raise, &account, &admin, out),
+        What::Sync { code, figure, raise, grant, table: None } => {
             let mut body = json!({ "model": code, "remaining": figure, "raise": raise });
             if let (Some(grant), Value::Object(fields)) = (grant, &mut body) {
                 fields.insert("grant".to_owned(), grant.into());
@@ -122,7 +132,7 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
 
 fn list(catalogue: bool, account: &str, admin: &AdminArgs, out: &mut Out<'_>) -> Done {
     let path = if catalogue { "/admin/v1/models".to_owned() } else { of_account(account, "/models") };
-    let answer = admin.call(async |api: Admin| api.get(&path).await)?;
+    let answer = admin.call(async |api: Admin| api.list(&path).await)?;
     if admin.is_json() {
         out.json(&answer)
     } else if catalogue {
@@ -183,6 +193,36 @@ fn switch(
     if refused == 0 { Ok(()) } else { Err(Failure::Said) }
 }
 
+fn table(file: &Path, raise: bool, account: &str, admin: &AdminArgs, out: &mut Out<'_>) -> Done {
+    let text = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin().lock())
+    } else {
+        std::fs::read_to_string(file)
+    };
+    let text = text.map_err(|error| Failure::Usage(format!("cannot read {}: {error}", file.display())))?;
+    let (path, body) = (of_account(account, "/sync/table"), json!({ "table": text, "raise": raise }));
+    let answer = admin.call(async |api: Admin| api.send(Method::POST, &path, &body).await)?;
+    let rows = answer.get("results").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if admin.is_json() {
+        out.json(&answer)?;
+    } else {
+        let columns = [
+            ("LINE", "/line"),
+            ("MODEL", "/model"),
+            ("CONSOLE", "/remaining"),
+            ("DRIFT", "/drift"),
+            ("AVAILABLE", "/available"),
+            ("CODE", "/code"),
+            ("WHY", "/detail"),
+        ];
+        out.table(&columns, rows, "no line names a known model and a figure")?;
+        let skipped = super::out::text(answer.get("skipped").unwrap_or(&Value::Null));
+        out.remark(format!("lines without a known model and a figure: {skipped}"))?;
+    }
+    let refused = answer.get("refused").and_then(Value::as_u64).unwrap_or(0);
+    if refused == 0 && !rows.is_empty() { Ok(()) } else { Err(Failure::Said) }
+}
+
 fn synced(answer: &Value, admin: &AdminArgs, out: &mut Out<'_>) -> Done {
     if admin.is_json() {
         return out.json(answer);
@@ -200,7 +240,7 @@ fn synced(answer: &Value, admin: &AdminArgs, out: &mut Out<'_>) -> Done {
 fn reopen(code: &str, account: &str, admin: &AdminArgs, out: &mut Out<'_>) -> Done {
     let answer = admin.call(async |api: Admin| {
         // A model is known by its code; its pool has another name only where it is shared.
-        let catalogue = api.get("/admin/v1/models").await?;
+        let catalogue = api.list("/admin/v1/models").await?;
         let row = items(&catalogue).iter().find(|row| row.get("code").and_then(Value::as_str) == Some(code));
         let pool = row.and_then(|row| row.get("pool")).and_then(Value::as_str).unwrap_or(code);
         let path = of_account(account, &format!("/pools/{}/reopen", segment(pool)));

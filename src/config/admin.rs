@@ -17,6 +17,8 @@ pub struct AdminConfig {
     pub token: Option<Secret>,
     /// Where `gratis init` puts a token that it makes; `None` = the operator named a place of their own.
     pub token_file: Option<PathBuf>,
+    /// A token that may look and not change.
+    pub read_token: Option<Secret>,
 }
 
 /// How API keys are kept. Holds a secret, so it has no `Debug`.
@@ -37,6 +39,19 @@ pub struct LogConfig {
     pub filter: String,
     /// Whether each request has a line.
     pub requests: bool,
+    /// Which calls are kept for `gratis why`.
+    pub explain: Explain,
+}
+
+/// Which calls are kept for `gratis why`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Explain {
+    /// None.
+    Off,
+    /// All but those that were served and settled; of these the newest, in memory.
+    Unusual,
+    /// All.
+    All,
 }
 
 /// How log lines look.
@@ -58,9 +73,10 @@ pub(super) fn read_admin(mut r: Reader<'_, '_>, env: &Env, state_dir: Option<&Pa
         let help = "keep it on 127.0.0.1, or see to it that only operators can reach the port".to_owned();
         r.report.warning(Some(r.spot_of("listen")), message, "not loopback", Some(help));
     }
+    let read_token = read_secret(&mut r, "read_token", env);
     r.finish();
     let (token, token_file) = token?;
-    Some(AdminConfig { listen: listen?, token, token_file })
+    Some(AdminConfig { listen: listen?, token, token_file, read_token: read_token? })
 }
 
 pub(super) fn read_keys(mut r: Reader<'_, '_>, env: &Env, state_dir: Option<&Path>) -> Option<KeysConfig> {
@@ -78,8 +94,9 @@ pub(super) fn read_log(mut r: Reader<'_, '_>) -> Option<LogConfig> {
         parsed.map(|_| text.to_owned()).map_err(|error| format!("\"{text}\" is no log filter: {error}"))
     });
     let requests = r.flag("requests");
+    let explain = r.choice("explain", &[("off", Explain::Off), ("unusual", Explain::Unusual), ("all", Explain::All)]);
     r.finish();
-    Some(LogConfig { format: format?, filter: filter?, requests: requests? })
+    Some(LogConfig { format: format?, filter: filter?, requests: requests?, explain: explain? })
 }
 
 /// A secret that `gratis init` makes, unless the operator names a place of their own.

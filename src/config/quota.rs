@@ -10,6 +10,8 @@ use crate::ledger::{Amount, MAX_AMOUNT, Overrun};
 pub struct QuotaConfig {
     /// Whether a call may exceed the quota in free quota only; `None` = the site's rule.
     pub overrun: Option<Overrun>,
+    /// Whether nothing is refused for quota, only counted (E6).
+    pub shadow: bool,
     /// A call without bounds of its own holds at most this share of what is left.
     pub hold_share: u64,
     /// What it may hold in any case.
@@ -75,10 +77,14 @@ pub struct LimitsConfig {
     pub max_body: usize,
     /// How long a request's body may take to arrive (F-ACC-3).
     pub body_timeout: Duration,
+    /// The least bytes a second of a request's body, once it has had a while; 0 = as slow as it likes (F-ACC-3).
+    pub body_min_rate: u64,
     /// How long a client may leave a response unread (F-ACC-4).
     pub write_timeout: Duration,
     /// Calls in progress.
     pub in_flight: usize,
+    /// Calls of one key in progress (F-CLI-5).
+    pub key_in_flight: usize,
 }
 
 pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
@@ -88,6 +94,7 @@ pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
     let overruns = [("never", Overrun::Never), ("last-call", Overrun::LastCall)];
     let leaves = [("drain", OnDisconnect::Drain), ("cancel", OnDisconnect::Cancel)];
     let overrun = r.optional_choice("overrun", &overruns);
+    let shadow = r.flag("shadow");
     let hold_share = r.count("hold_share", 1..=1_000);
     let hold_share_floor = r.count("hold_share_floor", 1..=MAX_AMOUNT);
     let min_output = r.count("min_output", 1..=MAX_AMOUNT);
@@ -116,6 +123,7 @@ pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
     r.finish();
     Some(QuotaConfig {
         overrun: overrun?,
+        shadow: shadow?,
         hold_share: hold_share?,
         hold_share_floor: hold_share_floor?,
         min_output: min_output?,
@@ -141,13 +149,17 @@ pub(super) fn read_limits(mut r: Reader<'_, '_>) -> Option<LimitsConfig> {
     let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3_600));
     let max_body = r.size("max_body", 1 << 10..=1 << 30);
     let body_timeout = r.duration("body_timeout", second..=hour);
+    let body_min_rate = r.size("body_min_rate", 0..=1 << 30);
     let write_timeout = r.duration("write_timeout", second..=hour);
     let in_flight = r.count("in_flight", 1..=1_000_000);
+    let key_in_flight = r.count("key_in_flight", 1..=1_000_000);
     r.finish();
     Some(LimitsConfig {
         max_body: usize::try_from(max_body?).ok()?,
         body_timeout: body_timeout?,
+        body_min_rate: body_min_rate?,
         write_timeout: write_timeout?,
         in_flight: usize::try_from(in_flight?).ok()?,
+        key_in_flight: usize::try_from(key_in_flight?).ok()?,
     })
 }

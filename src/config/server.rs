@@ -33,6 +33,8 @@ pub struct ServerConfig {
     pub max_header_bytes: usize,
     /// HTTP/2 requests in progress on one connection (F-ACC-12).
     pub max_streams: u32,
+    /// HTTP/2 pings, settings and priorities of one connection in 10 seconds (F-ACC-12).
+    pub max_control_frames: u32,
     /// Connections at the same time.
     pub max_connections: usize,
     /// How long calls in progress may take to end after SIGTERM (F-LIF-1).
@@ -57,6 +59,7 @@ pub(super) fn read(mut r: Reader<'_, '_>) -> Option<ServerConfig> {
     let max_headers = r.count("max_headers", 16..=1_000);
     let max_header_bytes = r.size("max_header_bytes", 8 << 10..=1 << 20);
     let max_streams = r.count("max_streams", 1..=10_000);
+    let max_control_frames = r.count("max_control_frames", 10..=1_000_000);
     let max_connections = r.count("max_connections", 1..=1_000_000);
     let drain_timeout = r.duration("drain_timeout", Duration::ZERO..=DAY);
     r.finish();
@@ -69,6 +72,7 @@ pub(super) fn read(mut r: Reader<'_, '_>) -> Option<ServerConfig> {
         max_headers: usize::try_from(max_headers?).ok()?,
         max_header_bytes: usize::try_from(max_header_bytes?).ok()?,
         max_streams: u32::try_from(max_streams?).ok()?,
+        max_control_frames: u32::try_from(max_control_frames?).ok()?,
         max_connections: usize::try_from(max_connections?).ok()?,
         drain_timeout: drain_timeout?,
     })

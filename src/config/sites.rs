@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::reader::Reader;
 use super::report::{Origin, Report, Spot};
+use super::site_rules;
 use super::tree::{self, Table, Value};
 use super::values;
 use crate::catalogue::{Endpoint, Site};
@@ -67,6 +68,11 @@ fn read(report: &mut Report, name: &str, text: &str, source: usize) -> Option<Si
     let overdue_grace_days = r.count("overdue_grace_days", 0..=365);
     let unverified_is_free_only = r.flag("unverified_is_free_only");
     let console_lag_minutes = r.count("console_lag_minutes", 0..=10_080);
+    let cohorts = site_rules::cohorts(&mut r, time_zone.as_deref().unwrap_or("UTC"));
+    let covers = site_rules::covers(&mut r);
+    let notices = site_rules::notices(&mut r);
+    let other_products = r.texts("other_products");
+    let other_keys = r.texts("other_keys");
     let regions = read_regions(&mut r);
     r.finish();
     let (regions, endpoints) = regions?;
@@ -83,7 +89,16 @@ fn read(report: &mut Report, name: &str, text: &str, source: usize) -> Option<Si
         unverified_is_free_only: unverified_is_free_only?,
         console_lag_minutes: u32::try_from(console_lag_minutes?).ok()?,
         endpoints,
+        cohorts: cohorts?,
+        covers: covers?,
+        notices: notices?,
+        other_products: plain(other_products?),
+        other_keys: plain(other_keys?),
     })
+}
+
+fn plain(texts: Vec<(String, Spot)>) -> Vec<String> {
+    texts.into_iter().map(|(text, _)| text).collect()
 }
 
 fn text_of(text: &str) -> Result<String, String> {

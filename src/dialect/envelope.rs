@@ -161,7 +161,7 @@ const fn anthropic_type(status: u16) -> &'static str {
 }
 
 /// The provider's own code for one of the OpenAI dialect; what has none stays (W 1.1).
-fn native_code(code: &str) -> &str {
+pub(super) fn native_code(code: &str) -> &str {
     match code {
         "invalid_api_key" => "InvalidApiKey",
         "invalid_parameter_error" | "invalid_request_error" => "InvalidParameter",

@@ -25,6 +25,8 @@ use super::splice::{self, Clamp};
 use super::{Api, Dialect, Kind};
 pub(super) use splice_spans::{Options, Slot, Spans, Switch};
 
+pub(super) use names::looks_like;
+
 /// The deepest nesting of a body.
 const MAX_DEPTH: u8 = 64;
 /// The deepest nesting of tools: re-serialised, deeper ones could outgrow their bound (LEDGER 7).

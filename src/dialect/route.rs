@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::Method;
 use serde::Serialize;
 
+use super::socket::INFERENCE;
 use super::table::TABLE;
 use super::{Base, Dialect, Kind, Metering};
 
@@ -86,6 +87,7 @@ pub fn family(path: &str) -> Dialect {
         () if path.starts_with("/apps/anthropic") => Dialect::Anthropic,
         () if path.starts_with("/api/v2/apps/protocols/compatible-mode") => Dialect::OpenAi,
         () if path.starts_with("/api/") || path.starts_with("/api-task/") => Dialect::DashScope,
+        () if path.starts_with(INFERENCE) => Dialect::DashScope,
         () => Dialect::OpenAi,
     }
 }

@@ -181,6 +181,20 @@ impl Gate {
         }
     }
 
+    /// An admission without a hold, for a call that goes on although the ledger refused it (E6): what it used is booked as that
+    /// of a hold that nobody made.
+    pub(super) fn in_shadow(
+        &self,
+        account: &AccountId,
+        hold: HoldId,
+        origin: Origin,
+        admitted: Admitted,
+    ) -> Result<Admission, Rejection> {
+        let permit = self.queue.permit()?;
+        let open = Open { account: account.clone(), origin, permit, queue: Arc::clone(&self.queue) };
+        Ok(Admission { admitted, hold, open: Some(open) })
+    }
+
     async fn wait_in_line(
         &self,
         account: &AccountId,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::ResponseFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::telemetry::Metrics;
@@ -32,6 +32,11 @@ pub(super) struct Drainer {
 impl Drainer {
     pub(super) fn new(places: usize, metrics: Arc<Metrics>) -> Self {
         Self { places: Arc::new(Semaphore::new(places)), tasks: TaskTracker::new(), metrics }
+    }
+
+    /// A place for what is read on, where there is one.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
     /// What runs here outlives its request, and is waited for when the process goes down.
@@ -68,7 +73,7 @@ impl Drainer {
         T: Future<Output = ()> + Send + 'static,
     {
         let place = match caps.on_disconnect {
-            OnDisconnect::Drain => Arc::clone(&self.places).try_acquire_owned().ok(),
+            OnDisconnect::Drain => self.place(),
             OnDisconnect::Cancel => None,
         };
         let Some(place) = place else { return };

@@ -12,17 +12,17 @@ use hyper_util::client::legacy::{Error, ResponseFuture};
 use tokio::sync::oneshot;
 
 use crate::dialect::{Api, Encoding, Finding, Kind, Observer, Reading, Seen, UpstreamSignal, Watch};
-use crate::ledger::{AccountId, Closure, HoldId, Operation, Origin, Resolution, Usage};
+use crate::ledger::{AccountId, HoldId, Origin, PoolId, Resolution, Usage};
 use crate::store::{Resource, TaskHold};
 
 use super::admission::Admission;
 use super::drain::DrainCaps;
-use super::handler::ProxyParts;
+use super::parts::ProxyParts;
 use super::record::Record;
 use super::settings::Shared;
 use super::settlement::Settled;
-use super::tasks;
 use super::upstream::{Upstream, UpstreamFailure};
+use super::{tasks, truth};
 
 /// An admitted call: the duty to resolve its hold, with everything that this needs. Dropped, it is presumed at its hold.
 pub(super) struct Call {
@@ -75,12 +75,28 @@ impl Call {
     fn close_pool(&self) {
         let (Some(account), Some(model)) = (self.record.account.clone(), self.record.model.as_ref()) else { return };
         let Some(pool) = self.shared.catalogue.model(model.as_str()).map(|model| model.pool.clone()) else { return };
-        tracing::error!(request_id = %self.record.id, pool = %pool, "the provider says that the free quota is used up: the counters here were too high");
-        let store = Arc::clone(&self.parts.store);
+        close_pool(&self.parts, &account, pool, self.record.id);
+    }
+
+    /// The provider says that the upstream's account is overdue: everything that it serves is refused here (C10).
+    fn close_upstream(&self) {
+        let (parts, shared, upstream) = (Arc::clone(&self.parts), Arc::clone(&self.shared), Arc::clone(&self.upstream));
         self.parts.drainer.tasks().spawn(async move {
-            let operation = Operation::ClosePool { pool, closure: Closure::FreeTierOnly };
-            if let Err(error) = store.operate(&account, operation).await {
-                tracing::error!(account = %account, error = %error, "a pool that the provider closed could not be closed here");
+            if let Err(error) = truth::overdue(&parts, &shared, &upstream).await {
+                tracing::error!(upstream = upstream.name(), error = %error, "an overdue upstream could not be closed everywhere");
+            }
+        });
+    }
+
+    /// A call that tried a closed upstream came to a reply.
+    fn reopen_upstream(&self) {
+        let (parts, upstream) = (Arc::clone(&self.parts), Arc::clone(&self.upstream));
+        self.parts.drainer.tasks().spawn(async move {
+            match truth::well_again(&parts, upstream.name()).await {
+                Ok(()) => tracing::info!(upstream = upstream.name(), "the upstream serves again; what was closed for it is open"),
+                Err(error) => {
+                    tracing::error!(upstream = upstream.name(), error = %error, "what was closed for an upstream could not be opened");
+                }
             }
         });
     }
@@ -145,6 +161,17 @@ impl Call {
             None => Settled::Now,
         }
     }
+}
+
+/// Refuses a pool's next calls because the provider refused one (C10).
+pub(super) fn close_pool(parts: &ProxyParts, account: &AccountId, pool: PoolId, id: HoldId) {
+    tracing::error!(request_id = %id, pool = %pool, "the provider says that the free quota is used up: the counters here were too high");
+    let (store, account) = (Arc::clone(&parts.store), account.clone());
+    parts.drainer.tasks().spawn(async move {
+        if let Err(error) = truth::used_up(&*store, &account, &pool).await {
+            tracing::error!(pool = %pool, error = %error, "a pool that the provider closed could not be closed everywhere");
+        }
+    });
 }
 
 /// A call that is under way until its head comes. Dropped before, it goes on in the background: it may have been charged.
@@ -244,6 +271,9 @@ impl Meter {
             // A figure in a reply that is an error all the same is not trusted to be the whole of it.
             Reading::Exact(usage) if self.status.is_success() => {
                 self.call.upstream.breaker.readable();
+                if self.call.record.tries {
+                    self.call.reopen_upstream();
+                }
                 self.call.resolve(Resolution::Settle(usage))
             }
             Reading::Exact(usage) | Reading::AtLeast(usage) => self.call.presume(Some(usage)),
@@ -266,6 +296,7 @@ impl Meter {
                 );
                 let pause = self.call.shared.settings.quota.breaker_pause;
                 upstream.breaker.overdue(self.call.parts.clock.now(), pause);
+                self.call.close_upstream();
             }
             UpstreamSignal::RateLimited | UpstreamSignal::Other => {}
         }

@@ -3,103 +3,44 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Body;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
-use crate::catalogue::Model;
-use crate::clock::Clock;
-use crate::dialect::{Api, DialectError, ErrorShape, Facts, Kind, Metering, Route, RouteMatch, Watch, route};
+use crate::catalogue::{Model, Site};
+use crate::dialect::{Api, DialectError, ErrorShape, Facts, Kind, Metering, Route, RouteMatch, Watch, route, socket};
 use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules};
-use crate::store::{Caller, Pepper, Resource, Store, StoreErrorKind};
-use crate::telemetry::Metrics;
+use crate::store::{Caller, Resource, StoreErrorKind};
 
-use super::admission::{Admission, Gate, Patience};
+use super::admission::{Admission, Patience};
 use super::authenticate::authenticate;
 use super::body;
 use super::bound::{self, CallBound};
 use super::breaker::Paused;
-use super::drain::Drainer;
 use super::forward::{self, Beside, Then};
 use super::metered_body::ReplyBody;
+use super::parts::Proxy;
 use super::record::Record;
 use super::rejection::{Rejection, UpstreamTrouble};
 use super::send::{self, Ready};
 use super::settings::Shared;
-use super::settlement::SettlementQueue;
 use super::upstream::Upstream;
-use super::{headers, not_covered, tasks};
-
-/// What every request needs and a reload does not replace.
-pub(super) struct ProxyParts {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) clock: Clock,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) drainer: Drainer,
-    pepper: Arc<Pepper>,
-    pub(super) gate: Gate,
-}
-
-impl ProxyParts {
-    /// The way to settle what is resolved outside of its call.
-    pub(super) fn queue(&self) -> &Arc<SettlementQueue> {
-        self.gate.queue()
-    }
-}
-
-/// The request path.
-#[derive(Clone)]
-pub struct Proxy {
-    pub(super) parts: Arc<ProxyParts>,
-    shared: Arc<ArcSwap<Shared>>,
-    /// With the last clone tasks are no longer watched.
-    _watching: Arc<DropGuard>,
-}
+use super::websocket::Opening;
+use super::{headers, not_covered, strict, tasks, websocket};
 
 /// A request that may go upstream.
-enum Prepared {
+pub(super) enum Prepared {
     /// It costs nothing.
     Beside(Box<Beside>),
     /// It is admitted.
     Metered(Box<Ready>),
+    /// It begins a WebSocket.
+    Socket(Box<Opening>),
 }
 
 impl Proxy {
-    /// Puts the request path together. `settlements` is how many calls can be between admission and settlement at once.
-    /// The future is the settlement worker and the watch over tasks: it ends when the last clone is gone and everything is settled.
-    pub fn new(
-        shared: Arc<ArcSwap<Shared>>,
-        store: Arc<dyn Store>,
-        pepper: Arc<Pepper>,
-        clock: Clock,
-        metrics: Arc<Metrics>,
-        settlements: usize,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (queue, worker) = SettlementQueue::new(Arc::clone(&store), Arc::clone(&metrics), settlements);
-        let gate = Gate::new(Arc::clone(&store), queue);
-        let drains = shared.load().settings.quota.drain_streams;
-        let drainer = Drainer::new(drains, Arc::clone(&metrics));
-        let stop = CancellationToken::new();
-        let until = stop.clone();
-        let parts = Arc::new(ProxyParts { store, clock, metrics, drainer, pepper, gate });
-        let watch = tasks::watch(Arc::downgrade(&parts), Arc::clone(&shared), until);
-        let both = async move {
-            tokio::join!(worker, watch);
-        };
-        (Self { parts, shared, _watching: Arc::new(stop.drop_guard()) }, both)
-    }
-
-    /// Work that outlives its request: to be waited for at shutdown.
-    #[must_use]
-    pub fn tasks(&self) -> &TaskTracker {
-        self.parts.drainer.tasks()
-    }
-
     /// Answers one request. Never fails: every failure is a response.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<ReplyBody>
     where
@@ -110,12 +51,17 @@ impl Proxy {
         let mut record = Record::new(id, &self.parts.metrics, shared.settings.log_requests);
         // An error of ours has the shape of the path's family, also where the path does not exist.
         let shape = ErrorShape::of(request.uri().path(), request.headers());
+        record.traces = self.parts.beside.get().and_then(|beside| beside.traces.clone());
         match self.prepare(request, &shared, &mut record).await {
             Ok(Prepared::Beside(beside)) => match forward::send(&self.parts, *beside, &mut record).await {
                 Ok(response) => response,
                 Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
             },
             Ok(Prepared::Metered(ready)) => match send::send(&self.parts, shared, *ready, record).await {
+                Ok(response) => response,
+                Err((rejection, record)) => self.reject(&rejection, shape, id, record),
+            },
+            Ok(Prepared::Socket(opening)) => match websocket::open(&self.parts, &self.shared, *opening, record).await {
                 Ok(response) => response,
                 Err((rejection, record)) => self.reject(&rejection, shape, id, record),
             },
@@ -160,13 +106,22 @@ impl Proxy {
     {
         let (head, body) = request.into_parts();
         record.body_left = head.version <= Version::HTTP_11 && !body.is_end_stream();
+        if let Err(rejection) = strict::check(&head) {
+            // Whatever follows on the connection may be meant otherwise as well.
+            record.body_left = head.version <= Version::HTTP_11;
+            return Err(rejection);
+        }
+        if let Some(socket) = socket(&head.method, head.uri.path(), head.uri.query()) {
+            let caller = self.caller(&head.headers, record).await?;
+            return Ok(Prepared::Socket(Box::new(Opening { socket, head, caller })));
+        }
         let route = match route(&head.method, head.uri.path(), head.uri.query()) {
             RouteMatch::Found(route) => route,
             RouteMatch::MethodNotAllowed { allow } => return Err(Rejection::MethodNotAllowed { allow }),
             RouteMatch::NotMetered => return Err(Rejection::NotMetered),
         };
         record.operation = route.operation;
-        let caller = match authenticate(&head.headers, &self.parts.pepper, &*self.parts.store).await {
+        let caller = match self.caller(&head.headers, record).await {
             // Without a ledger there are no keys either; what costs nothing is answered all the same.
             Err(Rejection::Store(error))
                 if error.kind == StoreErrorKind::NotInitialised && route.metering == Metering::Free =>
@@ -175,11 +130,12 @@ impl Proxy {
             }
             caller => caller?,
         };
-        record.account = Some(caller.account.clone());
-        record.key = Some(caller.key.id.clone());
+        if let Metering::Call(_) = route.metering {
+            let place = self.parts.crowd.enter(&caller.key.id, shared.settings.key_in_flight);
+            record.place = Some(place.ok_or(Rejection::TooManyOfKey)?);
+        }
         let mut read = async |head: &Parts, body| {
-            let settings = &shared.settings;
-            let body = body::read(&head.headers, body, settings.max_body, settings.body_timeout).await?;
+            let body = body::read(&head.headers, body, &shared.settings).await?;
             record.body_left = false;
             Ok::<_, Rejection>(body)
         };
@@ -187,7 +143,7 @@ impl Proxy {
             Metering::Free => Ok(beside(head, route, Bytes::new(), &shared.upstreams.default, Then::Pass)),
             Metering::Call(api) => {
                 let body = read(&head, body).await?;
-                self.metered(shared, (route, api), caller, head.headers, body, record).await
+                self.metered_or_instead(shared, (route, api), caller, head.headers, body, record).await
             }
             Metering::Creates(kind) => {
                 let body = read(&head, body).await?;
@@ -216,17 +172,25 @@ impl Proxy {
         }
     }
 
-    async fn metered(
+    /// Who calls, for the record too.
+    async fn caller(&self, headers: &HeaderMap, record: &mut Record) -> Result<Caller, Rejection> {
+        let caller = authenticate(headers, &self.parts.pepper, &*self.parts.store).await?;
+        record.account = Some(caller.account.clone());
+        record.key = Some(caller.key.id.clone());
+        Ok(caller)
+    }
+
+    pub(super) async fn metered(
         &self,
         shared: &Arc<Shared>,
-        (route, api): (Route, Api),
-        caller: Caller,
-        client: HeaderMap,
-        body: Bytes,
+        (route, api): (&Route, Api),
+        caller: &Caller,
+        client: &HeaderMap,
+        body: &Bytes,
         record: &mut Record,
     ) -> Result<Prepared, Rejection> {
-        let mut facts = Facts::read(api, &body).map_err(Rejection::InvalidRequest)?;
-        facts.heed(&client);
+        let mut facts = Facts::read(api, body).map_err(Rejection::InvalidRequest)?;
+        facts.heed(client);
         // A model whose unit no reply to such a call counts cannot be metered by it.
         let model = shared.catalogue.model(&facts.model).filter(|model| api.counts(model.unit));
         let model = model.ok_or_else(|| Rejection::ModelNotFound(shown(&facts.model)))?;
@@ -239,23 +203,42 @@ impl Proxy {
         let call_bound = bounds_of(&facts, model, shared)?;
         let upstream = Arc::clone(shared.upstreams.of(&model.code));
         self.check_upstream(&upstream, shared.settings.quota.breaker_pause)?;
-        let admitted = self.admit(shared, &caller, &facts, model, &call_bound, record.id).await;
-        let (admission, overrun) = admitted.inspect_err(|_| {
+        let beside = beside_the_quota(&facts, shared.sites.get(&*caller.site), &upstream);
+        record.decision.pool = Some(model.pool.clone());
+        record.decision.upstream = Some(upstream.name().into());
+        record.decision.ask = Some(call_bound.ask);
+        record.decision.beside.clone_from(&beside);
+        let admitted = self.admit(shared, caller, &facts, (model, &call_bound), &beside, record.id).await;
+        let (admission, overrun) = match admitted {
+            Err(rejection) if shared.settings.quota.shadow => {
+                let in_shadow = self.in_shadow(rejection, caller, (model, &call_bound), record).await;
+                in_shadow.map(|admission| (admission, Overrun::default()))
+            }
+            decided => decided,
+        }
+        .inspect_err(|rejection| {
             upstream.breaker.not_sent();
             record.metrics.refused.inc();
+            record.decision.refusal = rejection.refusal();
         })?;
+        if !record.decision.shadow {
+            record.decision.refusal = None;
+        }
+        record.decision.admitted = Some(admission.admitted);
         record.metrics.admitted.inc();
         record.held = admission.admitted.input.saturating_add(admission.admitted.output);
         let bounded = admission.admitted.mode == BillingMode::FreeQuotaOnly && overrun == Overrun::Never;
         let strip_usage = facts.adds_usage();
         let clamp = call_bound.clamp(&admission.admitted, bounded, strip_usage);
         let lowered = call_bound.lowered(&facts, &clamp);
-        let body = facts.splice(&body, &clamp);
+        (record.decision.sent_answer, record.decision.sent_thinking) = (clamp.answer, clamp.thinking_budget);
+        record.decision.lowered = lowered;
+        let body = facts.splice(body, &clamp);
         let told = headers::told(&admission, model, &clamp, lowered);
         Ok(Prepared::Metered(Box::new(Ready {
             watch: Watch { api, unit: model.unit },
-            route,
-            client,
+            route: route.clone(),
+            client: client.clone(),
             stream: facts.stream,
             task: facts.task,
             strip_usage,
@@ -278,8 +261,8 @@ impl Proxy {
         shared: &Shared,
         caller: &Caller,
         facts: &Facts,
-        model: &Model,
-        call_bound: &CallBound,
+        (model, call_bound): (&Model, &CallBound),
+        beside: &[String],
         hold: HoldId,
     ) -> Result<(Admission, Overrun), Rejection> {
         let quota = &shared.settings.quota;
@@ -304,13 +287,13 @@ impl Proxy {
                 switch_default_on: site.is_none_or(|site| site.switch_default_on),
                 priced: !model.prices.is_empty(),
                 bounded: call_bound.sound,
-                covered: facts.surcharges.is_empty(),
+                covered: beside.is_empty(),
             },
         };
         let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
         match self.parts.gate.admit(&caller.account, reserve, patience).await {
             Ok(admission) => Ok((admission, overrun)),
-            Err(Rejection::Refused(Refusal::NotCovered)) => Err(Rejection::NotCovered(facts.surcharges.clone())),
+            Err(Rejection::Refused(Refusal::NotCovered)) => Err(Rejection::NotCovered(beside.to_vec())),
             Err(Rejection::Refused(Refusal::ModelNotAllowed)) => Err(Rejection::ModelNotFound(shown(&facts.model))),
             Err(rejection) => Err(rejection),
         }
@@ -329,6 +312,21 @@ fn upstream_of<'s>(shared: &'s Shared, thing: &Resource) -> &'s Arc<Upstream> {
     }
 }
 
+/// What the call would be billed for beside the quota, by the parameter or the setting that says so (C2, C3, C11).
+fn beside_the_quota(facts: &Facts, site: Option<&Arc<Site>>, upstream: &Upstream) -> Vec<String> {
+    let covers = site.map(|site| site.covers).unwrap_or_default();
+    let billed = |name: &&String| !(covers.explicit_cache && *name == "cache_control");
+    let mut beside: Vec<String> = facts.surcharges.iter().filter(billed).cloned().collect();
+    let Some(site) = site else { return beside };
+    if let Some(why) = site.uncovered_host(upstream.host()) {
+        beside.push(format!("upstream.{}.base_url ({why})", upstream.name()));
+    }
+    if upstream.key().is_some_and(|key| site.is_other_key(key)) {
+        beside.push(format!("upstream.{}.api_key (a key of another product)", upstream.name()));
+    }
+    beside
+}
+
 fn bounds_of(facts: &Facts, model: &Model, shared: &Shared) -> Result<CallBound, Rejection> {
     if let Some(bounds) = model.bounds.as_ref().filter(|bounds| facts.choices > bounds.max_n) {
         return Err(Rejection::InvalidRequest(DialectError {
@@ -345,6 +343,6 @@ pub(super) fn ms(time: Duration) -> u64 {
 }
 
 /// A model's name as it may stand in a message: bounded, and without control characters.
-fn shown(model: &str) -> String {
+pub(super) fn shown(model: &str) -> String {
     model.chars().filter(|c| !c.is_control()).take(64).collect()
 }

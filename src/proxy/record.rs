@@ -7,6 +7,9 @@ use crate::dialect::{Finding, Reading};
 use crate::ledger::{AccountId, HoldId, KeyId, ModelCode, Resolution, Usage};
 use crate::telemetry::{Metrics, ModelMetrics};
 
+use super::crowd::KeyPlace;
+use super::trace::{Decision, Trace, Traces};
+
 /// What the line says of a client that left before there was a response; nobody is sent it.
 const CLIENT_GONE: u16 = 499;
 
@@ -23,6 +26,8 @@ pub(super) struct Record {
     pub(super) stream: bool,
     /// Whether a part of the request's body was left unread, so that nothing can follow it on an HTTP/1 connection.
     pub(super) body_left: bool,
+    /// The key's place among its calls.
+    pub(super) place: Option<KeyPlace>,
     pub(super) held: u64,
     pub(super) usage: Option<Usage>,
     pub(super) resolution: Option<Resolution>,
@@ -31,6 +36,12 @@ pub(super) struct Record {
     /// Bytes of the upstream's reply that were seen.
     pub(super) bytes: u64,
     pub(super) metrics: Arc<ModelMetrics>,
+    /// Whether it tries an upstream that is closed.
+    pub(super) tries: bool,
+    /// What was decided, for whoever asks why.
+    pub(super) decision: Decision,
+    /// Where the trace goes; `None` = it is not kept.
+    pub(super) traces: Option<Traces>,
     since: Stopwatch,
     log: bool,
     all: Arc<Metrics>,
@@ -49,12 +60,16 @@ impl Record {
             key: None,
             stream: false,
             body_left: false,
+            place: None,
             held: 0,
             usage: None,
             resolution: None,
             task: false,
             bytes: 0,
             metrics: Arc::clone(all.model("")),
+            tries: false,
+            decision: Decision::default(),
+            traces: None,
             since: Clock::stopwatch(),
             log,
             all: Arc::clone(all),
@@ -70,6 +85,11 @@ impl Record {
             Reading::Exact(usage) | Reading::AtLeast(usage) => Some(usage),
             Reading::None => None,
         };
+        self.decision.reading = Some(match finding.reading {
+            Reading::Exact(_) => "exact",
+            Reading::AtLeast(_) => "at_least",
+            Reading::None => "none",
+        });
         if let Some(error) = &finding.error {
             self.code = Some(error.code.clone());
         }
@@ -77,6 +97,25 @@ impl Record {
         if flags.usage_malformed || flags.usage_decreased || flags.total_mismatch || flags.undecodable {
             tracing::warn!(request_id = %self.id, model = self.model.as_ref().map(ModelCode::as_str), flags = ?flags, "the upstream's usage is odd");
         }
+    }
+
+    /// Hands over what explains the call. One that names no model was decided by nothing.
+    fn trace(&mut self) {
+        let Some(traces) = self.traces.take().filter(|_| self.model.is_some()) else { return };
+        traces.send(Trace {
+            id: self.id,
+            operation: self.operation,
+            account: self.account.clone(),
+            key: self.key.clone(),
+            model: self.model.clone(),
+            stream: self.stream,
+            status: self.status,
+            code: self.code.clone(),
+            decision: std::mem::take(&mut self.decision),
+            usage: self.usage,
+            ending: self.ending(),
+            ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
     }
 
     fn ending(&self) -> &'static str {
@@ -98,6 +137,7 @@ impl Drop for Record {
             self.status = CLIENT_GONE;
         }
         self.all.response(self.status);
+        self.trace();
         if !self.log {
             return;
         }

@@ -1,7 +1,10 @@
 //! What a client gets instead of a response. The only place of the request path where a status of ours is chosen.
 
+mod refused;
+
+use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::dialect::{DialectError, ErrorEnvelope, ErrorShape, Kind, render_error};
 use crate::ledger::Refusal;
@@ -20,6 +23,10 @@ pub enum Rejection {
         /// The one that it exists with.
         allow: &'static str,
     },
+    /// The head is none that all servers read alike; says what is wrong with it.
+    Malformed(&'static str),
+    /// The path and query are longer than the limit, in bytes.
+    UriTooLong(usize),
     /// No key, an unknown one, a disabled one, or two that differ.
     InvalidApiKey,
     /// The request cannot be read, or asks for something that cannot be bounded.
@@ -48,6 +55,8 @@ pub enum Rejection {
     Store(StoreError),
     /// Too many calls are waiting to be settled.
     Overloaded,
+    /// Too many calls of this key are in progress.
+    TooManyOfKey,
     /// The process is going down.
     ShuttingDown,
     /// The upstream, or what is known of it.
@@ -77,6 +86,24 @@ enum Retry {
     Never,
     AfterSeconds(u32),
     Yes,
+}
+
+/// What a rejection says where no response can carry it.
+pub(super) struct Said {
+    pub(super) code: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) message: String,
+    pub(super) param: Option<String>,
+    /// Whether trying again can help.
+    pub(super) again: bool,
+}
+
+/// The answer to a WebSocket handshake (RFC 6455 4.2.2).
+pub(super) fn switching(headers: HeaderMap) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::whole(Bytes::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// How a rejection looks on the wire.
@@ -113,10 +140,43 @@ impl Shape {
 }
 
 impl Rejection {
+    /// The ledger's no, where it is one.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(*refusal),
+            Self::NotCovered(_) | Self::KindNotCovered(_) => Some(Refusal::NotCovered),
+            Self::ModelNotFound(_) => Some(Refusal::ModelNotAllowed),
+            Self::NotMetered
+            | Self::MethodNotAllowed { .. }
+            | Self::InvalidApiKey
+            | Self::InvalidRequest(_)
+            | Self::NotOwned
+            | Self::ReplyUnreadable
+            | Self::Malformed(_)
+            | Self::UriTooLong(_)
+            | Self::TooManyOfKey
+            | Self::EncodedBody
+            | Self::BodyTooLarge(_)
+            | Self::BodyTimeout
+            | Self::BodyBroken
+            | Self::Store(_)
+            | Self::Overloaded
+            | Self::ShuttingDown
+            | Self::Upstream(_)
+            | Self::Internal => None,
+        }
+    }
+
     /// The code that the client sees; also the label of the metric.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.shape().code
+    }
+
+    /// What it says.
+    pub(super) fn said(&self) -> Said {
+        let Shape { code, kind, message, param, retry, .. } = self.shape();
+        Said { code, kind, message, param, again: retry != Retry::Never }
     }
 
     /// The response in the dialect's shape. `request_id` is a UUID.
@@ -167,6 +227,11 @@ impl Rejection {
                 "method_not_allowed",
                 format!("This path takes {allow} only."),
             ),
+            Self::Malformed(why) => Shape::gateway(StatusCode::BAD_REQUEST, "invalid_request_error", *why),
+            Self::UriTooLong(limit) => {
+                let message = format!("The path and query are longer than {limit} bytes.");
+                Shape::gateway(StatusCode::URI_TOO_LONG, "uri_too_long", message)
+            }
             Self::InvalidApiKey => {
                 Shape::gateway(StatusCode::UNAUTHORIZED, "invalid_api_key", "Incorrect API key provided.")
             }
@@ -205,11 +270,12 @@ impl Rejection {
                 "gratis_upstream_broken",
                 "The reply of the model endpoint cannot be read.",
             ),
-            Self::Refused(refusal) => refused(*refusal),
+            Self::Refused(refusal) => refused::shape(*refusal),
             Self::NotCovered(parameters) => not_covered(parameters),
             Self::KindNotCovered(kind) => kind_not_covered(*kind),
             Self::Store(error) => store(error.kind),
             Self::Overloaded => unavailable("gratis_overloaded", "Too many calls are in progress.", 1),
+            Self::TooManyOfKey => too_many_of_key(),
             Self::ShuttingDown => unavailable("gratis_shutting_down", "This instance is going down.", 1),
             Self::Upstream(trouble) => trouble.shape(),
             Self::Internal => {
@@ -275,6 +341,11 @@ fn kind_not_covered(kind: Kind) -> Shape {
     Shape::service(StatusCode::FORBIDDEN, FREE_TIER_ONLY, message)
 }
 
+fn too_many_of_key() -> Shape {
+    let message = "Too many calls of this key are in progress.";
+    Shape::service(StatusCode::TOO_MANY_REQUESTS, "limit_requests", message).retry(Retry::AfterSeconds(1))
+}
+
 fn unavailable(code: &'static str, message: &str, seconds: u32) -> Shape {
     Shape::gateway(StatusCode::SERVICE_UNAVAILABLE, code, message).retry(Retry::AfterSeconds(seconds))
 }
@@ -295,52 +366,5 @@ fn store(kind: StoreErrorKind) -> Shape {
             "There is no ledger yet, so nothing is let through. Make one with: gratis init --assume-full",
         ),
         StoreErrorKind::UnknownAccount => Rejection::InvalidApiKey.shape(),
-    }
-}
-
-fn refused(refusal: Refusal) -> Shape {
-    let free_tier = |message: &str| Shape::service(StatusCode::FORBIDDEN, FREE_TIER_ONLY, message);
-    match refusal {
-        Refusal::KeyNotActive => Rejection::InvalidApiKey.shape(),
-        Refusal::AccountNotActivated => Shape::service(
-            StatusCode::FORBIDDEN,
-            "AccessDenied.Unpurchased",
-            "Access to model denied. Please make sure you are eligible for using the model.",
-        ),
-        Refusal::AccountClosed => {
-            Shape::service(StatusCode::FORBIDDEN, "access_denied", "Access denied: the account is closed.")
-        }
-        Refusal::Arrearage => UpstreamTrouble::Overdue.shape(),
-        Refusal::ModelNotAllowed => Shape::gateway(
-            StatusCode::NOT_FOUND,
-            "model_not_found",
-            "The model does not exist or you do not have access to it.",
-        ),
-        Refusal::NoGrant => free_tier("The model has no free quota, and only free quota may be used."),
-        Refusal::Ended => free_tier("The free quota of the model is not valid now, and only free quota may be used."),
-        Refusal::UsedUp => free_tier(EXHAUSTED),
-        Refusal::ClosedByProvider => free_tier(
-            "The provider itself answered that the free quota of the model is used up; an operator can reopen it.",
-        ),
-        Refusal::Unbounded => {
-            free_tier("No sound bound of what a call of the model can cost is known, and only free quota may be used.")
-        }
-        Refusal::NotCovered => free_tier("The free quota does not cover this call, and only free quota may be used."),
-        Refusal::NotPayable => free_tier(
-            "The free quota of the model is used up, and the model has no price at which it could be paid for.",
-        ),
-        Refusal::Busy => Shape::service(
-            StatusCode::TOO_MANY_REQUESTS,
-            "limit_requests",
-            "What is left of the free quota is held by calls in progress; try again when they have ended.",
-        )
-        .retry(Retry::AfterSeconds(2)),
-        Refusal::TooLarge => {
-            let message = "The request's bounds are too large.";
-            Shape {
-                kind: "invalid_request_error",
-                ..Shape::service(StatusCode::BAD_REQUEST, "invalid_parameter_error", message)
-            }
-        }
     }
 }

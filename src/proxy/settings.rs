@@ -45,6 +45,8 @@ pub struct QuotaSettings {
     pub max_output_default: Option<u64>,
     /// Whether outgoing bounds are made smaller.
     pub clamp: ClampPolicy,
+    /// Refuse nothing for quota, and count what would have been refused (E6). Accounts with `never_pay` are refused all the same.
+    pub shadow: bool,
     /// Replaces the site's rule, where set.
     pub overrun: Option<Overrun>,
     /// How long a hold lives.
@@ -75,15 +77,38 @@ pub struct QuotaSettings {
     pub task_poll: Duration,
 }
 
+/// What one WebSocket connection may take.
+#[derive(Clone, Debug)]
+pub struct SocketSettings {
+    /// Connections at once; read when the process starts.
+    pub connections: usize,
+    /// The largest frame and the largest message of a client, in bytes.
+    pub max_message: usize,
+    /// After so much silence a client is asked whether it is there.
+    pub ping_interval: Duration,
+    /// How long it may take to say so.
+    pub ping_timeout: Duration,
+    /// Control frames of a client in 10 seconds.
+    pub control_frames: u32,
+    /// How long the end of a connection may take.
+    pub close_wait: Duration,
+}
+
 /// How the request path behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How calls are bounded and settled.
     pub quota: QuotaSettings,
+    /// What one WebSocket connection may take.
+    pub sockets: SocketSettings,
     /// The largest request body, in bytes.
     pub max_body: usize,
     /// How long a request body may take.
     pub body_timeout: Duration,
+    /// The least bytes a second of a body, once it has had a while; 0 = as slow as it likes.
+    pub body_min_rate: u64,
+    /// Calls of one key in progress.
+    pub key_in_flight: usize,
     /// Whether a line is logged for each request.
     pub log_requests: bool,
 }

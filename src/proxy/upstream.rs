@@ -23,13 +23,15 @@ use super::settings::UpstreamSettings;
 pub struct Upstream {
     name: Arc<str>,
     base: String,
-    /// What the base is below of.
+    /// What the base is below of: all families of paths share the host (W 2.1).
     root: String,
     host: HeaderValue,
     chat: Uri,
     authorization: Option<HeaderValue>,
     head_timeout: Duration,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// Makes a connection of its own for each WebSocket, always by HTTP/1.1.
+    sockets: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     pub(super) breaker: Breaker,
 }
 
@@ -65,14 +67,20 @@ impl Upstream {
             return Err(format!("{place}.base_url must not carry a credential"));
         }
         let chat = format!("{base}/chat/completions").parse().map_err(|e| format!("{place}.base_url: {e}"))?;
-        let root =
-            ["/compatible-mode/v1", "/v1"].iter().find_map(|end| base.strip_suffix(end)).unwrap_or(&base).to_owned();
+        let known = ["/compatible-mode/v1", "/v1"];
+        let root = known.iter().find_map(|end| base.strip_suffix(end)).unwrap_or(&base).to_owned();
         let host = HeaderValue::from_str(authority.as_str()).map_err(|e| format!("{place}.base_url: {e}"))?;
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.enforce_http(false);
         http.set_connect_timeout(Some(settings.connect_timeout));
-        let tls = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls_config(settings)?).https_or_http();
+        let tls_config = tls_config(settings)?;
+        let builder = || hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls_config.clone()).https_or_http();
+        let tls = builder();
+        let sockets = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .set_host(false)
+            .build(builder().enable_http1().wrap_connector(http.clone()));
         let connector = if settings.http2 {
             tls.enable_all_versions().wrap_connector(http)
         } else {
@@ -89,13 +97,27 @@ impl Upstream {
         let authorization = settings.authorization.clone();
         let name = settings.name.as_str().into();
         let head_timeout = settings.head_timeout;
-        Ok(Self { name, base, root, host, chat, authorization, head_timeout, client, breaker: Breaker::default() })
+        let breaker = Breaker::default();
+        Ok(Self { name, base, root, host, chat, authorization, head_timeout, client, sockets, breaker })
     }
 
     /// Its name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The host without its port.
+    pub(super) fn host(&self) -> &str {
+        let host = self.host.to_str().unwrap_or_default();
+        host.rsplit_once(':')
+            .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+            .map_or(host, |(host, _)| host)
+    }
+
+    /// The provider's key, to tell which product it belongs to.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.authorization.as_ref()?.to_str().ok()?.strip_prefix("Bearer ")
     }
 
     pub(super) fn authorization(&self) -> Option<&HeaderValue> {
@@ -126,6 +148,20 @@ impl Upstream {
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         Ok(self.client.request(request))
+    }
+
+    /// Begins a WebSocket handshake.
+    pub(super) fn upgrade(
+        &self,
+        path_and_query: &str,
+        mut headers: HeaderMap,
+    ) -> Result<ResponseFuture, UpstreamFailure> {
+        let uri = format!("{}{path_and_query}", self.root).parse::<Uri>().map_err(|_| UpstreamFailure::NotSent)?;
+        headers.insert(HOST, self.host.clone());
+        let mut request = Request::new(Full::new(Bytes::new()));
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(self.sockets.request(request))
     }
 }
 

@@ -13,6 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
+use super::flood::FloodGuard;
 use super::stall::WriteLimit;
 
 /// What a client may take of one connection.
@@ -30,6 +31,8 @@ pub struct Limits {
     pub max_header_bytes: usize,
     /// Streams of one HTTP/2 connection.
     pub max_streams: u32,
+    /// Pings, settings and priorities of one HTTP/2 connection in 10 seconds.
+    pub max_control_frames: u32,
 }
 
 pub(super) fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
@@ -68,7 +71,10 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let connection = builder
-        .serve_connection(TokioIo::new(WriteLimit::new(io, limits.write_timeout)), TowerToHyperService::new(service));
+    let io = WriteLimit::new(
+        FloodGuard::new(io, limits.max_control_frames, limits.first_byte_timeout),
+        limits.write_timeout,
+    );
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service));
     watcher.watch(connection.into_owned()).await
 }

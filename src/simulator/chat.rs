@@ -90,7 +90,7 @@ fn decide_and_charge(state: &State, way: Way, headers: &HeaderMap, body: &Bytes)
     (decided, model, events, rng)
 }
 
-fn allowed(state: &State, headers: &HeaderMap) -> bool {
+pub(super) fn allowed(state: &State, headers: &HeaderMap) -> bool {
     state.settings.key.as_ref().is_none_or(|key| {
         let given = headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
         given.split_once(' ').is_some_and(|(scheme, given)| scheme.eq_ignore_ascii_case("bearer") && given == key)

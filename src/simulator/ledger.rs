@@ -58,6 +58,13 @@ impl Ledger {
         self.thinking = self.thinking.saturating_add(charge.thinking);
     }
 
+    /// Writes down what a call costs beside what was written down of it.
+    pub(super) fn more(&mut self, model: &str, charge: Charge) {
+        let line = self.models.entry(model.to_owned()).or_default();
+        line.charged = line.charged.saturating_add(charge.total());
+        self.answer = self.answer.saturating_add(charge.answer);
+    }
+
     /// Writes down a call that was refused and cost nothing.
     pub(super) fn refuse(&mut self, why: &str) {
         let count = self.refused.entry(why.to_owned()).or_default();

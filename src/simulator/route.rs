@@ -97,7 +97,7 @@ fn models(state: &State, path: &str, fate: &Fate) -> Answer {
     }
 }
 
-fn head(state: &State, model: &str) -> Head {
+pub(super) fn head(state: &State, model: &str) -> Head {
     let seed = state.shared().recorder.count() ^ state.settings.seed.rotate_left(16);
     let mut rng = StdRng::seed_from_u64(seed);
     Head {

@@ -15,9 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::route;
 use super::state::State;
 use super::{Running, Settings};
+use super::{route, socket};
 
 /// The wait after a failed accept, so that a shortage of descriptors does not turn into a spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -40,34 +40,52 @@ async fn accept(listener: TcpListener, state: Arc<State>, stop: CancellationToke
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(stream, Arc::clone(&state));
-                let stop = stop.clone();
-                tasks.spawn(async move {
-                    tokio::select! {
-                        () = stop.cancelled() => (),
-                        () = connection => (),
-                    }
-                });
+                let keeper = Keeper { stop: stop.clone(), tasks: tasks.clone() };
+                keeper.clone().keep(connection(stream, Arc::clone(&state), keeper));
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
-async fn connection(stream: TcpStream, state: Arc<State>) {
+/// Runs what ends when the simulator does.
+#[derive(Clone, Debug)]
+pub(super) struct Keeper {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Keeper {
+    pub(super) fn keep(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => (),
+                () = work => (),
+            }
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, state: Arc<State>, keeper: Keeper) {
     // Without this, small events of a stream would wait for one another.
     let _ = stream.set_nodelay(true);
     let fate = Fate::default();
     let socket = Socket { stream, fate: fate.clone() };
     let service = service_fn(move |request| {
-        let (state, fate) = (Arc::clone(&state), fate.clone());
-        async move { route::answer(&state, &fate, request).await }
+        let (state, fate, keeper) = (Arc::clone(&state), fate.clone(), keeper.clone());
+        async move {
+            if socket::is_wanted(&request) {
+                return Ok(socket::accept(&state, &keeper, &fate, request));
+            }
+            route::answer(&state, &fate, request).await
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new());
     builder.http2().timer(TokioTimer::new());
     // How a connection ends is the client's affair, or was arranged by a mode: there is nobody to tell.
-    let _ended: Result<(), _> = builder.serve_connection(TokioIo::new(socket), service).await;
+    let _ended: Result<(), _> = builder.serve_connection_with_upgrades(TokioIo::new(socket), service).await;
 }
 
 /// Whether the connection is to end with a reset. Shared by the connection and the replies on it.

@@ -32,6 +32,7 @@ mod filesystem;
 mod flush;
 mod keys;
 pub(super) mod load;
+mod notes;
 mod opening;
 pub(super) mod pen;
 pub(super) mod queue;
@@ -59,6 +60,7 @@ use arc_swap::ArcSwap;
 
 pub use absent::Absent;
 pub use error::OpenError;
+pub use notes::Notes;
 pub use recover::{Recovery, recover};
 
 use account::Account;

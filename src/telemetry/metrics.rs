@@ -76,6 +76,8 @@ pub struct Metrics {
     pub reloads_failed: Counter,
     /// What is counted of a shared store.
     pub store: StoreMetrics,
+    /// Traces dropped because more came than could be written.
+    pub traces_dropped: Counter,
 }
 
 impl Metrics {
@@ -107,6 +109,8 @@ impl Metrics {
         let log_dropped = with("log_lines_dropped", "Log lines dropped because the sink was too slow");
         let reloads = with("config_reloads", "Configuration reloads taken over");
         let reloads_failed = with("config_reloads_failed", "Configuration reloads refused; the old one stays");
+        let traces_dropped =
+            with("traces_dropped", "Explanations of calls dropped because more came than could be written");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -147,6 +151,7 @@ impl Metrics {
             reloads,
             reloads_failed,
             store,
+            traces_dropped,
         }
     }
 

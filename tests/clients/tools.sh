@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond a Rust toolchain: a Python environment in target/clients-venv with the SDK for
-# Python and Node 22, and the SDK for Node in tests/clients/node/node_modules. Does nothing that is already done.
+# Python and Node 22, the SDK for Node in tests/clients/node/node_modules, and in target/operations-venv what the tests of
+# the operator's side need: schemathesis, a mail server, a vocabulary. Does nothing that is already done.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 venv=target/clients-venv
 requirements=tests/clients/python/requirements.txt
+operations=target/operations-venv
+operations_requirements=tests/operations/requirements.txt
 node=tests/clients/node
 
 # Debian packages, only those whose command is missing; the package lists are fetched only then.
@@ -26,14 +29,20 @@ if ((${#missing[@]})); then
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
 
-if ! cmp -s "$requirements" "$venv/installed.txt"; then
-    echo "Python environment in $venv"
-    rm -rf "$venv"
-    mkdir -p "$(dirname "$venv")"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input -r "$requirements"
-    cp "$requirements" "$venv/installed.txt"
-fi
+# A Python environment ($1) with what a file of requirements ($2) names; more are options of pip.
+python_environment() {
+    if ! cmp -s "$2" "$1/installed.txt"; then
+        echo "Python environment in $1"
+        rm -rf "$1"
+        mkdir -p "$(dirname "$1")"
+        python3 -m venv "$1"
+        "$1/bin/pip" install --quiet --disable-pip-version-check --no-input "${@:3}" -r "$2"
+        cp "$2" "$1/installed.txt"
+    fi
+}
+python_environment "$venv" "$requirements"
+# The SDKs under test and what drives the admin API and receives notices do not share an environment.
+python_environment "$operations" "$operations_requirements" --no-deps
 
 if ! cmp -s "$node/package-lock.json" "$node/node_modules/installed.json"; then
     echo "Node packages in $node/node_modules"

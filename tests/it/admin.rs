@@ -3,8 +3,10 @@
 mod accounts;
 mod door;
 mod grants;
+mod journal;
 mod keys;
 pub mod office;
+mod standing;
 mod switches;
 mod sync;
 mod system;

@@ -387,7 +387,7 @@ pub fn demo(program: &Path, folder: &TempDir, grant: (&str, u64), worst: bool) -
 }
 
 /// The program, in a folder of its own and without any setting from outside.
-fn bare(program: &Path, folder: &TempDir) -> Command {
+pub fn bare(program: &Path, folder: &TempDir) -> Command {
     let mut command = Command::new(program);
     command.env_clear().current_dir(folder.path());
     command
@@ -395,7 +395,7 @@ fn bare(program: &Path, folder: &TempDir) -> Command {
 
 /// A port that stays free between two starts: below those from which the system takes the ports of outgoing connections. One
 /// of those would sooner or later be taken by a client, or even by a client that connects to itself.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let mut port = 20_000 + u16::try_from(std::process::id() % 10_000).expect("below 10,000");
     loop {
         port = if port >= 31_999 { 20_000 } else { port + 1 };

@@ -57,7 +57,7 @@ fn key_and(more: &[(&str, &str)]) -> Env {
     Env::of([("DASHSCOPE_API_KEY", "sk-upstream-secret")].iter().chain(more).copied())
 }
 
-fn sound(text: &str) -> Loaded {
+pub fn sound(text: &str) -> Loaded {
     Folder::with(text).load(&key()).unwrap_or_else(|errors| panic!("{errors}"))
 }
 

@@ -23,11 +23,12 @@ mod rules;
 use std::path::Path;
 
 /// The rooms, from those that know nothing to those that know everything.
-const ROWS: [&[&str]; 10] = [
+const ROWS: [&[&str]; 11] = [
     &["ledger"],
     &["catalogue"],
     &["billing", "dialect", "clock", "telemetry"],
-    &["store", "notify"],
+    &["store"],
+    &["notify"],
     &["proxy", "admin", "load"],
     &["console"],
     &["server"],

@@ -1,6 +1,7 @@
 //! How requests come in and replies go out on the wire, whatever the version of HTTP and the framing.
 
 mod bodies;
+mod framing;
 mod headers;
 
 use bytes::Bytes;

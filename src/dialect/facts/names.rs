@@ -85,7 +85,7 @@ pub(super) fn disguised(table: Table, key: &str) -> Option<&'static str> {
 }
 
 /// Whether a lenient parser could take `key` for `name`.
-pub(super) fn looks_like(key: &str, name: &str) -> bool {
+pub(in crate::dialect) fn looks_like(key: &str, name: &str) -> bool {
     let same = |from: usize| fold(key).skip(from).eq(fold(name));
     same(0) || (fold(key).take(2).eq("is".chars()) && same(2))
 }

@@ -156,9 +156,8 @@ impl Redis {
     ) -> Result<Outcome, StoreError> {
         let fill = |cmd: &mut Cmd, numbers: Numbers| args::operate(cmd, numbers, operation, digest);
         let outcome = self.command(&scripts::OPERATE, account, Asked::Other, fill).await?;
-        match outcome {
-            Outcome::Done(Done::Unchanged) | Outcome::Declined(_) => {}
-            _ => self.keep(account).await?,
+        if !matches!(outcome, Outcome::Done(Done::Unchanged) | Outcome::Declined(_)) {
+            self.keep(account).await?;
         }
         Ok(outcome)
     }

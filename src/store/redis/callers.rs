@@ -136,9 +136,9 @@ impl KeyStore for Redis {
             field.arg(&place.keys.hash).arg(format!("d:{id}"));
             let before = self.ask(&place.keys.hash, &field, false).await?;
             let text = hex(&digest);
-            match self.change(account, &Operation::PutKey(key), Some(&text)).await? {
-                Outcome::Done(_) => {}
-                other => return Err(corrupt(&format!("the key was not added: {other:?}"))),
+            let outcome = self.change(account, &Operation::PutKey(key), Some(&text)).await?;
+            if !matches!(outcome, Outcome::Done(_)) {
+                return Err(corrupt(&format!("the key was not added: {outcome:?}")));
             }
             if let Some(before) = reply::text(&before).ok().filter(|before| *before != text) {
                 let (key, mut remove) = (self.keys.digest_of(before), redis::cmd("DEL"));

@@ -37,7 +37,7 @@ impl Keys {
         format!("{}:{{{tag}}}:beat", self.prefix)
     }
 
-    /// The replicas that were seen, and when.
+    /// The replicas that were seen: when (ms), and behind a space why one admits nothing.
     pub(super) fn replicas(&self) -> String {
         format!("{}:replicas", self.prefix)
     }
@@ -52,6 +52,16 @@ impl Keys {
             pattern.push(c);
         }
         format!("{pattern}:*")
+    }
+
+    /// A shelf of notes: its values, its names, and until when they are kept; in one slot.
+    pub(super) fn shelf(&self, name: &str) -> [String; 3] {
+        ["values", "names", "until"].map(|part| format!("{}:{{{}:{name}}}:{part}", self.prefix, self.prefix))
+    }
+
+    /// The lines of a log.
+    pub(super) fn log(&self, name: &str) -> String {
+        format!("{}:log:{name}", self.prefix)
     }
 
     /// The names of all accounts.

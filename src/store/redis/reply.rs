@@ -1,5 +1,7 @@
 //! From a script's answer to values of the ledger. Whatever is not as the scripts write it is an error, never a guess.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "the client's `Value` is an open enum")]
+
 use redis::Value;
 use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};

@@ -24,4 +24,4 @@ script!(OPEN, "open");
 script!(BOOK, "book");
 
 /// What is loaded when a connection is made.
-pub(super) static ALL: [&Script; 5] = [&RESERVE, &RESOLVE, &OPERATE, &OPEN, &BOOK];
+pub(super) static ALL: [&Script; 6] = [&RESERVE, &RESOLVE, &OPERATE, &OPEN, &BOOK, &super::notes::NOTES];

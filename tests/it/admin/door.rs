@@ -80,7 +80,7 @@ async fn only_the_whole_token_opens() {
 #[tokio::test]
 async fn without_a_configured_token_nobody_comes_in() {
     let mut office = Office::new().await;
-    office.state.token = None;
+    (office.state.token, office.state.read_token) = (None, None);
     for credentials in [vec![], vec!["Bearer "], vec!["Bearer x"]] {
         let reply = office.send(request("GET", "/admin/v1/accounts", &credentials)).await;
         reply.is_problem(401, "admin_token_not_set");

@@ -18,7 +18,7 @@ async fn the_secret_is_shown_once_and_found_by_its_digest() {
     let secret = reply.json["secret"].as_str().unwrap().to_owned();
     assert!(is_well_formed(&secret));
     let shown = json!({
-        "id": reply.json["id"], "name": "ci", "state": "active", "models": ["qwen-max", "shared"], "workspace": "w1",
+        "id": reply.json["id"], "name": "ci", "state": "active", "user": null, "models": ["qwen-max", "shared"], "workspace": "w1",
         "last4": secret[secret.len() - 4..], "created": "2026-11-21T00:00:00Z",
     });
     let list = office.call("GET", KEYS, None).await;

@@ -2,17 +2,20 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use gratis::admin::{AdminState, Check, Coverage, Reloaded, Rules, StoreState, Token, router};
-use gratis::catalogue::{Catalogue, FreeQuota, Model, Site};
+use gratis::admin::{AdminState, Changes, Check, Coverage, Reloaded, Rules, StoreState, Token, router};
+use gratis::catalogue::{Catalogue, Covers, FreeQuota, Model, Notices, Site};
 use gratis::clock::Clock;
 use gratis::ledger::{
     AccountId, AccountState, Ask, Command, HoldId, KeyId, Outcome, Overrun, Reserve, ReserveRules, Resolution,
     SwitchOff, Timestamp, Unit, Usage,
 };
-use gratis::store::{LedgerStore, NewAccount, Pepper, Store};
+use gratis::notify::{self, Known, Notifier};
+use gratis::store::embedded::Notes;
+use gratis::store::{LedgerStore, NewAccount, NoteStore, Pepper, Store};
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -22,6 +25,7 @@ use crate::support::memory::MemoryStore;
 use crate::support::world::model;
 
 pub const TOKEN: &str = "gratis-admin-token-of-the-tests";
+pub const READ_TOKEN: &str = "gratis-read-token-of-the-tests";
 pub const DAY: u64 = 86_400_000;
 /// 2026-11-21T00:00:00Z.
 pub const NOW: u64 = 1_795_219_200_000;
@@ -86,11 +90,16 @@ impl Office {
         let draining = Arc::new(AtomicBool::new(false));
         let reload = Arc::new(Mutex::new(Ok(Reloaded::default())));
         let suspended = Arc::new(Mutex::new(None));
+        let notes: Arc<dyn NoteStore> = Arc::new(Notes::in_memory(clock.clone()).unwrap());
         let state = AdminState {
-            store,
+            store: Arc::clone(&store),
             rules: Arc::new(rules),
             pepper: Pepper::from_bytes(&[7; 32]),
+            notifier: Arc::new(notifier(&store, &notes, &clock)),
+            notes,
             token: Token::new(TOKEN),
+            read_token: Token::new(READ_TOKEN),
+            changes: Changes::default(),
             body_max: 1 << 20,
             lease_ms: 600_000,
             checks: {
@@ -119,6 +128,7 @@ impl Office {
             },
             metrics: Arc::new(|| "# EOF\n".to_owned()),
             coverage: Arc::new(coverage),
+            recent: Arc::new(|_| None),
             reload: {
                 let reload = Arc::clone(&reload);
                 Arc::new(move || {
@@ -203,6 +213,13 @@ impl Office {
     }
 }
 
+/// Without channels: it tells nobody.
+fn notifier(store: &Arc<dyn Store>, notes: &Arc<dyn NoteStore>, clock: &Clock) -> Notifier {
+    let settings = notify::Settings { check_every: Duration::from_secs(10), mail: None, webhook: None };
+    let known = || Known { catalogue: rules().catalogue, sites: rules().sites };
+    Notifier::new(&settings, Arc::clone(store), Arc::clone(notes), Arc::new(known), clock.clone()).unwrap()
+}
+
 fn coverage() -> Vec<Coverage> {
     let text = |text: &str| text.to_owned();
     vec![Coverage {
@@ -257,5 +274,10 @@ pub fn site(name: &str, switch_off: SwitchOff) -> Site {
         unverified_is_free_only: true,
         console_lag_minutes: 60,
         endpoints: Vec::new(),
+        cohorts: Vec::new(),
+        covers: Covers::default(),
+        notices: Notices { on: true, remaining_percent: vec![20, 0], days_before_end: vec![7] },
+        other_products: Vec::new(),
+        other_keys: Vec::new(),
     }
 }

@@ -161,3 +161,44 @@ async fn entries_are_filtered_and_bounded() {
         office.call("GET", &path, None).await.is_problem(400, "invalid_parameter");
     }
 }
+
+#[tokio::test]
+async fn a_figure_raises_only_after_the_console_had_the_time() {
+    let office = Office::new().await;
+    let (key, _) = office.key().await;
+    office.grant("qwen-max").await;
+    office.spend(&key, "qwen-max", 5_000, Some(4_000)).await;
+    let raise = || json!({ "model": "qwen-max", "remaining": 999_000, "raise": true });
+    for minutes in [0, 59] {
+        office.clock.advance(minutes * 60_000);
+        let refused = sync(&office, raise()).await;
+        assert_eq!(refused.json["not_before"], "2026-11-21T01:00:00Z");
+        refused.is_problem(409, "console_lags");
+        // A figure that lowers needs no wait: it is safe whatever it knows.
+        sync(&office, json!({ "model": "qwen-max", "remaining": 996_000, "raise": true })).await.ok();
+    }
+    // A call of another pool does not matter; one of this pool begins the wait anew.
+    office.grant("shared").await;
+    office.clock.advance(60_000);
+    office.spend(&key, "shared", 10, Some(5)).await;
+    assert_eq!(sync(&office, raise()).await.ok()["available"], 999_000);
+    office.spend(&key, "qwen-max", 10, None).await;
+    let more = json!({ "model": "qwen-max", "remaining": 999_500, "raise": true });
+    sync(&office, more).await.is_problem(409, "console_lags");
+}
+
+#[tokio::test]
+async fn a_whole_table_is_put_in_line_by_line() {
+    let office = Office::new().await;
+    for model in ["qwen-max", "shared"] {
+        office.grant(model).await;
+    }
+    let table = "Model\tFree quota\nqwen-max\t362,917/1,000,000\nshared\t5/500,000\nqwen-turbo\t1/2\nnope\t1/2\n";
+    let path = "/admin/v1/accounts/default/sync/table";
+    let report = office.call("POST", path, json!({ "table": table })).await.ok();
+    assert_eq!((&report["changed"], &report["refused"], &report["skipped"]), (&json!(1), &json!(2), &json!([1, 5])));
+    let lines = report["results"].as_array().unwrap();
+    assert_eq!((&lines[0]["drift"], &lines[0]["available"]), (&json!(637_083), &json!(362_917)));
+    assert_eq!([&lines[1]["code"], &lines[2]["code"]], ["total_differs", "no_grant"]);
+    assert_eq!([&lines[1]["line"], &lines[2]["line"]], [3, 4]);
+}

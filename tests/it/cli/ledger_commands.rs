@@ -117,3 +117,42 @@ fn an_address_in_use_is_said() {
     command.args(["simulator", "--listen", simulator.origin.trim_start_matches("http://")]);
     assert!(Ran::of(command).code(1).err.contains("cannot listen at"));
 }
+
+#[test]
+fn a_text_is_estimated_by_a_vocabulary_or_by_the_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let estimate = |more: &[&str]| {
+        let mut command = super::desk::program(folder.path());
+        command.args(["model", "estimate", "qwen-max"]).args(more).args(["-o", "json"]);
+        super::desk::Ran::of(command)
+    };
+    // The sources' own example (S4): 7 tokens.
+    let text = "\u{4f60}\u{597d}\u{ff0c}\u{6211}\u{662f}\u{901a}\u{4e49}\u{5343}\u{95ee}";
+    let bound = estimate(&[text]).code(0).json();
+    assert_eq!((&bound["tokens"], &bound["bound"]), (&serde_json::json!(27), &serde_json::json!(27 + 512 + 16)));
+    assert!(bound["from"].as_str().unwrap().starts_with("the bound"), "{bound}");
+    let found = std::process::Command::new("find")
+        .args([concat!(env!("CARGO_MANIFEST_DIR"), "/target/operations-venv"), "-name", "qwen.tiktoken"])
+        .output()
+        .unwrap();
+    let vocabulary = String::from_utf8(found.stdout).unwrap();
+    assert!(!vocabulary.is_empty(), "qwen.tiktoken is missing: run `make tools` first");
+    let exact = estimate(&[text, "--vocabulary", vocabulary.trim()]).code(0).json();
+    assert_eq!((&exact["tokens"], &exact["bound"]), (&serde_json::json!(7), &bound["bound"]));
+    let english = estimate(&["The quick brown fox jumps over the lazy dog.", "--vocabulary", vocabulary.trim()]);
+    assert_eq!(english.code(0).json()["tokens"], 10);
+    std::fs::write(folder.path().join("none"), "nothing\n").unwrap();
+    assert!(estimate(&["x", "--vocabulary", "none"]).code(2).err.contains("is no vocabulary"));
+    estimate(&["x", "--vocabulary", "missing"]).code(2);
+}
+
+#[test]
+fn completions_are_written_for_every_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let mut command = super::desk::program(folder.path());
+        command.args(["completions", shell]);
+        let ran = super::desk::Ran::of(command).code(0);
+        assert!(ran.out.contains("gratis") && ran.out.contains("fallback"), "{shell}");
+    }
+}

@@ -235,6 +235,15 @@ async fn json_is_the_apis_own_answer() {
         ("hold list", "/admin/v1/accounts/default/holds"),
         ("entry list", "/admin/v1/accounts/default/entries"),
         ("route list", "/admin/v1/coverage"),
+        ("user list", "/admin/v1/accounts/default/users"),
+        ("workspace list", "/admin/v1/accounts/default/workspaces"),
+        ("account standing", "/admin/v1/accounts/default/standing"),
+        ("fallback show", "/admin/v1/accounts/default/fallback"),
+        ("notify channels", "/admin/v1/notify/channels"),
+        ("notify show", "/admin/v1/accounts/default/notices"),
+        ("upstream list", "/admin/v1/upstreams/closed"),
+        ("shadow", "/admin/v1/accounts/default/shadow"),
+        ("audit", "/admin/v1/audit"),
     ] {
         assert_eq!(desk.run(&format!("{line} -o json")).await.code(0).json(), desk.office.get(path).await, "{line}");
     }

@@ -58,3 +58,8 @@ pub fn thinking_model(code: &str, window: u64, max_output: u64, max_thinking: u6
     }
     model
 }
+
+/// The same, of any kind, and perhaps without a bound of one call.
+pub fn unit_model(code: &str, kind: ModelType, unit: Unit, max_units: Option<u64>) -> Model {
+    Model { kind, max_units, ..model_of(code, unit, 1) }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gratis::catalogue::{Catalogue, Model, Site, Thinking};
+use gratis::catalogue::{Catalogue, Covers, Model, Notices, Site, Thinking};
 use gratis::clock::Clock;
 use gratis::dialect::Kind;
 use gratis::ledger::{
@@ -14,16 +14,17 @@ use gratis::ledger::{
     Overrun, Reserve, ReserveRules, Side, SwitchOff, Timestamp, Unit,
 };
 use gratis::proxy::{
-    ClampPolicy, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, Upstream, UpstreamSettings, Upstreams, service,
+    ClampPolicy, Explain, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, SocketSettings, Upstream,
+    UpstreamSettings, Upstreams, service,
 };
 use gratis::server::{Limits, listen};
 use gratis::simulator::{self, SimModel, SimUnit};
-use gratis::store::{KeyStore, LedgerStore, NewAccount, Pepper, Resource, ResourceStore, TaskHold};
+use gratis::store::{KeyStore, LedgerStore, NewAccount, NoteStore, Pepper, Resource, ResourceStore, TaskHold};
 use gratis::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::MemoryStore;
-pub use super::models::{model, model_of, thinking_model};
+pub use super::models::{model, model_of, thinking_model, unit_model};
 
 pub const KEY: &str = "sk-test-0001";
 
@@ -35,15 +36,25 @@ pub struct Plan {
     pub state: AccountState,
     pub free_quota_only: bool,
     pub quota: QuotaSettings,
+    pub sockets: SocketSettings,
     pub simulator: simulator::Settings,
     pub head_timeout: Duration,
     pub max_body: usize,
+    pub key_in_flight: usize,
+    pub limits: Limits,
     /// The origin of another upstream than the simulator.
     pub upstream: Option<String>,
+    /// The rules of the account's site.
+    pub site: Site,
+    /// What is kept beside the books; `None` = nothing.
+    pub notes: Option<Arc<dyn NoteStore>>,
+    /// Which calls are explained.
+    pub explain: Explain,
+    /// Another world's books, for a second replica.
+    pub store: Option<Arc<MemoryStore>>,
 }
 
 impl Plan {
-    /// One plain model with a grant.
     pub fn new(model: Model, granted: u64) -> Self {
         let grants = vec![(model.pool.to_string(), granted)];
         Self {
@@ -52,10 +63,17 @@ impl Plan {
             state: AccountState::Active,
             free_quota_only: true,
             quota: quota(),
+            sockets: sockets(),
             simulator: simulator::Settings::default(),
             head_timeout: Duration::from_secs(300),
             max_body: 10 << 20,
+            key_in_flight: 10_000,
+            limits: limits(),
             upstream: None,
+            site: site(),
+            notes: None,
+            explain: Explain::All,
+            store: None,
         }
     }
 }
@@ -68,6 +86,7 @@ pub fn quota() -> QuotaSettings {
         min_output: 256,
         max_output_default: None,
         clamp: ClampPolicy::Always,
+        shadow: false,
         overrun: None,
         lease: Duration::from_secs(600),
         max_call_plain: Duration::from_secs(300),
@@ -82,6 +101,18 @@ pub fn quota() -> QuotaSettings {
         presumed_breaker: 0,
         breaker_pause: Duration::from_secs(5),
         task_poll: Duration::from_secs(30),
+    }
+}
+
+/// The defaults of the configuration.
+pub fn sockets() -> SocketSettings {
+    SocketSettings {
+        connections: 100,
+        max_message: 1 << 20,
+        ping_interval: Duration::from_secs(30),
+        ping_timeout: Duration::from_secs(20),
+        control_frames: 100,
+        close_wait: Duration::from_secs(5),
     }
 }
 
@@ -110,9 +141,15 @@ impl World {
         simulator.models = plan.models.iter().map(sim_model).collect();
         let simulator = simulator::start(simulator).await.unwrap();
         let clock = Clock::system();
-        let store = Arc::new(MemoryStore::new(clock.clone()));
         let pepper = Arc::new(Pepper::from_bytes(&[7; 32]));
-        let account = fill(&store, &plan, &pepper, clock.now()).await;
+        let (store, account) = match plan.store.clone() {
+            Some(store) => (store, AccountId::from("default")),
+            None => {
+                let store = Arc::new(MemoryStore::new(clock.clone()));
+                let account = fill(&store, &plan, &pepper, clock.now()).await;
+                (store, account)
+            }
+        };
         let upstream = Upstream::new(&UpstreamSettings {
             name: "simulator".into(),
             base_url: format!("{}/compatible-mode/v1", plan.upstream.unwrap_or_else(|| simulator.origin()))
@@ -130,19 +167,25 @@ impl World {
         let shared = Shared {
             settings: Settings {
                 quota: plan.quota,
+                sockets: plan.sockets,
                 max_body: plan.max_body,
                 body_timeout: Duration::from_secs(30),
+                body_min_rate: 256,
+                key_in_flight: plan.key_in_flight,
                 log_requests: false,
             },
             catalogue: Arc::new(Catalogue::new(plan.models)),
-            sites: HashMap::from([("test".to_owned(), Arc::new(site()))]),
+            sites: HashMap::from([("test".to_owned(), Arc::new(plan.site))]),
             upstreams: Upstreams { default: Arc::new(upstream.unwrap()), by_model: HashMap::new() },
         };
         let shared = Arc::new(ArcSwap::from_pointee(shared));
         let (proxy, worker) =
             Proxy::new(shared, Arc::clone(&store) as _, pepper, clock.clone(), Arc::clone(&metrics), 10_000);
+        if let Some(notes) = plan.notes {
+            tokio::spawn(proxy.keep_beside(notes, plan.explain));
+        }
         proxy.tasks().spawn(worker);
-        let listening = listen(server_settings(), Arc::clone(&metrics)).await.unwrap();
+        let listening = listen(server_settings(plan.limits), Arc::clone(&metrics)).await.unwrap();
         let origin = format!("http://{}", listening.address());
         let stop = CancellationToken::new();
         let service = service(proxy.clone(), 10_000, &metrics);
@@ -325,22 +368,33 @@ pub fn site() -> Site {
         unverified_is_free_only: true,
         console_lag_minutes: 60,
         endpoints: Vec::new(),
+        cohorts: Vec::new(),
+        covers: Covers::default(),
+        notices: Notices { on: true, remaining_percent: vec![20, 0], days_before_end: vec![7] },
+        other_products: Vec::new(),
+        other_keys: Vec::new(),
     }
 }
 
-fn server_settings() -> gratis::server::Settings {
+/// The defaults of the configuration, but for floods.
+fn limits() -> Limits {
+    Limits {
+        header_timeout: Duration::from_secs(10),
+        first_byte_timeout: Duration::from_secs(10),
+        write_timeout: Duration::from_secs(60),
+        max_headers: 100,
+        max_header_bytes: 65_536,
+        max_streams: 100,
+        max_control_frames: 200,
+    }
+}
+
+fn server_settings(limits: Limits) -> gratis::server::Settings {
     gratis::server::Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         certificates: None,
         tls_timeout: Duration::from_secs(5),
-        limits: Limits {
-            header_timeout: Duration::from_secs(10),
-            first_byte_timeout: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(60),
-            max_headers: 100,
-            max_header_bytes: 65_536,
-            max_streams: 100,
-        },
+        limits,
         max_connections: 10_000,
     }
 }

@@ -114,6 +114,16 @@ impl Books {
     }
 
     /// Notes a sequence number; goes along with the next batch.
+    /// Forgets what was acknowledged: an operator has said that what the store holds now is the truth.
+    pub(super) fn forget_seen(&mut self, batch: &mut Batch) {
+        for (account, known) in self.accounts.iter_mut().filter(|(_, known)| known.seen > 0) {
+            known.seen = 0;
+            if !std::mem::replace(&mut known.seen_queued, true) {
+                batch.seen.push(account.clone());
+            }
+        }
+    }
+
     pub(super) fn note_seen(&mut self, account: &AccountId, seq: u64, batch: &mut Batch) {
         let known = self.known(account);
         if seq <= known.seen {
@@ -122,18 +132,6 @@ impl Books {
         known.seen = seq;
         if !std::mem::replace(&mut known.seen_queued, true) {
             batch.seen.push(account.clone());
-        }
-    }
-
-    /// Forgets every sequence number: an operator's word began a new epoch, in which the store counts from where it is.
-    pub(super) fn forget_seen(&mut self, batch: &mut Batch) {
-        for (account, known) in &mut self.accounts {
-            if known.seen > 0 {
-                known.seen = 0;
-                if !std::mem::replace(&mut known.seen_queued, true) {
-                    batch.seen.push(account.clone());
-                }
-            }
         }
     }
 

@@ -89,7 +89,7 @@ impl Journal {
         self.shared.lock().books.remembered.clone()
     }
 
-    /// Remembers something else of the store; durable on return. In a higher epoch what was seen in those before counts no more.
+    /// Remembers something else of the store; durable on return. In a new epoch the numbers of [`seen`](Self::seen) begin anew.
     ///
     /// # Errors
     /// When it could not be written.

@@ -1,5 +1,7 @@
 //! Which servers hold the books, by what the sentinels and the cluster say.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "the client's `Value` is an open enum")]
+
 use redis::Value;
 
 use super::class::Replicas;

@@ -16,6 +16,9 @@ use super::script::Script;
 /// Connections for calls that wait for replicas: while one waits, whatever else is on its connection waits too.
 const WAITING: usize = 8;
 
+/// How often a script that the server forgot is loaded for one call: somebody may just be flushing them.
+const LOADS: usize = 3;
+
 /// After so many calls in a row without an answer nobody is sent there until a look says that it answers again.
 const SILENT_AFTER: u32 = 3;
 
@@ -71,6 +74,11 @@ impl Server {
         Ok(Some(Self { seat, facts, class, calls, waits: self.waits.clone(), turn, lost, unanswered }))
     }
 
+    /// Sends nobody there any more; the next look dials anew.
+    pub(super) fn give_up(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
     /// Whether calls are sent here.
     pub(super) fn answers(&self) -> bool {
         !self.lost.load(Ordering::Acquire) && self.unanswered.load(Ordering::Acquire) < SILENT_AFTER
@@ -89,15 +97,12 @@ impl Server {
         write: bool,
         within: Duration,
     ) -> Result<Value, Fault> {
-        let answer = match self.once(cmd, write, within).await {
-            Err(Fault::NoScript) => {
-                if let Some(script) = script {
-                    self.calls.clone().req_packed_command(&script.load()).await.map_err(|error| Fault::of(&error))?;
-                }
-                self.once(cmd, write, within).await
-            }
-            answer => answer,
-        };
+        let mut answer = self.once(cmd, write, within).await;
+        for _ in 0..LOADS {
+            let (Err(Fault::NoScript), Some(script)) = (&answer, script) else { break };
+            self.calls.clone().req_packed_command(&script.load()).await.map_err(|error| Fault::of(&error))?;
+            answer = self.once(cmd, write, within).await;
+        }
         match &answer {
             Err(Fault::Lost(_)) => self.lost.store(true, Ordering::Release),
             Ok(_) | Err(_) => self.unanswered.store(0, Ordering::Release),
@@ -126,11 +131,13 @@ impl Server {
             return Err(Fault::Other("a pipeline of two was not answered by two".to_owned()));
         };
         let answer = answer.extract_error().map_err(fault)?;
-        match acknowledged.extract_error().map_err(fault)? {
-            Value::Int(count) if count >= i64::from(replicas) => Ok(answer),
-            Value::Int(count) => Err(Fault::Short(format!("{count} of {replicas} replicas acknowledged it"))),
-            other => Err(Fault::Other(format!("WAIT was answered by {other:?}"))),
+        let Value::Int(count) = acknowledged.extract_error().map_err(fault)? else {
+            return Err(Fault::Other("WAIT was not answered by a number".to_owned()));
+        };
+        if count < i64::from(replicas) {
+            return Err(Fault::Short(format!("{count} of {replicas} replicas acknowledged it")));
         }
+        Ok(answer)
     }
 }
 

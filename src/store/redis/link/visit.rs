@@ -100,10 +100,10 @@ impl Visit {
         let key = self.keys.meta();
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(BEGIN).arg(1).arg(&key).arg(ledger).arg(pepper.unwrap_or_default());
-        match self.ask(&key, &cmd).await? {
-            Value::Int(1) => Ok(()),
-            _ => Err(OpenError("there is a ledger in the store already; it was left as it is".to_owned())),
+        if self.ask(&key, &cmd).await? != Value::Int(1) {
+            return Err(OpenError("there is a ledger in the store already; it was left as it is".to_owned()));
         }
+        Ok(())
     }
 
     /// Says that the ledger holds all that it should.
@@ -119,10 +119,10 @@ impl Visit {
         let key = self.keys.meta();
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(RESUME).arg(1).arg(&key);
-        match self.ask(&key, &cmd).await? {
-            Value::Int(_) => Ok(()),
-            _ => Err(OpenError("there is no ledger in the store to go on from".to_owned())),
+        if self.ask(&key, &cmd).await? == Value::Nil {
+            return Err(OpenError("there is no ledger in the store to go on from".to_owned()));
         }
+        Ok(())
     }
 
     /// The replicas that were seen, and when.
@@ -136,7 +136,10 @@ impl Visit {
         for pair in pairs.chunks(2) {
             let [name, seen] = pair else { continue };
             let name = reply::text(name).map_err(unreadable)?.to_owned();
-            replicas.push(Replica { name, seen: Timestamp(reply::amount(seen).map_err(unreadable)?) });
+            let line = reply::text(seen).map_err(unreadable)?;
+            let (seen, why) = line.split_once(' ').map_or((line, None), |(seen, why)| (seen, Some(why.to_owned())));
+            let seen = seen.parse().map_err(|_| OpenError(format!("{key} is no key of Gratis")))?;
+            replicas.push(Replica { name, seen: Timestamp(seen), suspended: why });
         }
         replicas.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(replicas)

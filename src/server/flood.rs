@@ -1,0 +1,152 @@
+//! HTTP/2 frames that cost their sender nothing and us an answer: the library limits resets and empty frames, but neither pings nor
+//! settings (FAULTS F-ACC-12). A connection that sends too many of them is ended, and so is one that does not say in time which
+//! version it speaks: the library waits for that without a limit (FAULTS F-ACC-1).
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// What an HTTP/2 connection begins with (RFC 9113 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Frames are counted for so long, and then anew.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Priority, settings and ping (RFC 9113 6.3, 6.5, 6.7): each asks for work and carries no request.
+const COUNTED: [u8; 3] = [0x2, 0x4, 0x6];
+/// Bytes of a frame's header (RFC 9113 4.1).
+const HEADER: usize = 9;
+
+/// A connection whose control frames are counted as they are read; of HTTP/1 nothing is.
+pub(super) struct FloodGuard<I> {
+    io: I,
+    watch: Watch,
+    most: u32,
+    frames: u32,
+    since: Instant,
+    /// Until when the version must be known; `None` once it is.
+    limit: Option<Pin<Box<Sleep>>>,
+}
+
+/// How far the bytes have been followed.
+enum Watch {
+    /// So many bytes were those of the preface.
+    Preface(usize),
+    /// A header of which so many bytes have come; the first four are kept.
+    Header([u8; 4], usize),
+    /// Inside a frame, with so many bytes left.
+    Payload(usize),
+    /// It is not HTTP/2.
+    Other,
+}
+
+impl<I> FloodGuard<I> {
+    /// At most `most` control frames in 10 seconds, and the first bytes within `limit`.
+    pub(super) fn new(io: I, most: u32, limit: Duration) -> Self {
+        let limit = Some(Box::pin(tokio::time::sleep(limit)));
+        Self { io, watch: Watch::Preface(0), most, frames: 0, since: Instant::now(), limit }
+    }
+
+    /// Follows bytes that have come; answers whether they may go on.
+    fn follow(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let used = match &mut self.watch {
+                Watch::Other => return true,
+                Watch::Preface(seen) => {
+                    let expected = PREFACE.get(*seen..).unwrap_or_default();
+                    let used = expected.len().min(bytes.len());
+                    if bytes.get(..used) != expected.get(..used) {
+                        self.watch = Watch::Other;
+                        return true;
+                    }
+                    *seen += used;
+                    if *seen == PREFACE.len() {
+                        self.watch = Watch::Header([0; 4], 0);
+                    }
+                    used
+                }
+                Watch::Payload(left) => {
+                    let used = bytes.len().min(*left);
+                    *left -= used;
+                    if *left == 0 {
+                        self.watch = Watch::Header([0; 4], 0);
+                    }
+                    used
+                }
+                Watch::Header(start, seen) => {
+                    if let (Some(place), Some(byte)) = (start.get_mut(*seen), bytes.first()) {
+                        *place = *byte;
+                    }
+                    *seen += 1;
+                    if *seen == HEADER {
+                        let [a, b, c, kind] = *start;
+                        let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(0);
+                        self.watch = if length == 0 { Watch::Header([0; 4], 0) } else { Watch::Payload(length) };
+                        if COUNTED.contains(&kind) && !self.count() {
+                            return false;
+                        }
+                    }
+                    1
+                }
+            };
+            bytes = bytes.get(used..).unwrap_or_default();
+        }
+        true
+    }
+
+    fn count(&mut self) -> bool {
+        if self.since.elapsed() >= WINDOW {
+            (self.since, self.frames) = (Instant::now(), 0);
+        }
+        self.frames = self.frames.saturating_add(1);
+        self.frames <= self.most
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for FloodGuard<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let answer = Pin::new(&mut self.io).poll_read(cx, buf);
+        let came = buf.filled().get(before..).unwrap_or_default();
+        if !matches!(self.watch, Watch::Other) && !self.follow(came) {
+            return Poll::Ready(Err(io::Error::other("too many control frames")));
+        }
+        if !matches!(self.watch, Watch::Preface(_)) {
+            self.limit = None;
+        } else if answer.is_pending()
+            && let Some(limit) = &mut self.limit
+        {
+            std::task::ready!(limit.as_mut().poll(cx));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not say what it speaks")));
+        }
+        answer
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for FloodGuard<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
