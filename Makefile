@@ -11,7 +11,7 @@ DENY_VERSION := 0.20.2
 DENY := target/tools/bin/cargo-deny
 FUZZ_TARGETS := facts observer frames
 
-.PHONY: help tools test fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults route-fuzz demo
+.PHONY: help tools test fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults conformance route-fuzz demo
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -59,6 +59,9 @@ bench: ## The benchmarks, measured (minutes)
 faults: ## Kill runs under load: ROUNDS (200) times kill -9 (long)
 	$(CARGO) build --release --locked
 	tests/campaigns/kill.py --gratis target/release/gratis --rounds $(ROUNDS)
+
+conformance: ## 100,000 random commands for each store, compared with the rules (minutes)
+	GRATIS_CONFORMANCE=100000 $(CARGO) test --locked --test it store_conformance -- --nocapture
 
 route-fuzz: ## REQUESTS (1000000) mutated requests: none reaches the upstream without a hold (minutes)
 	GRATIS_FUZZ_REQUESTS=$(REQUESTS) $(CARGO) test --locked --test it route_fuzz -- --nocapture

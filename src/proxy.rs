@@ -19,6 +19,7 @@ mod headers;
 mod layers;
 mod metered_body;
 mod not_covered;
+mod parts;
 mod record;
 mod rejection;
 mod send;
@@ -32,9 +33,9 @@ mod truth;
 mod upstream;
 mod websocket;
 
-pub use handler::Proxy;
 pub use layers::service;
 pub use metered_body::{ReplyBody, ReplyError};
+pub use parts::Proxy;
 pub use rejection::{Rejection, UpstreamTrouble};
 pub use settings::{
     ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, SocketSettings, UpstreamSettings, Upstreams,

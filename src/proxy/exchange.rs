@@ -17,7 +17,7 @@ use crate::store::{Resource, TaskHold};
 
 use super::admission::Admission;
 use super::drain::DrainCaps;
-use super::handler::ProxyParts;
+use super::parts::ProxyParts;
 use super::record::Record;
 use super::settings::Shared;
 use super::settlement::Settled;

@@ -10,7 +10,8 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::handler::{Prepared, Proxy};
+use super::handler::Prepared;
+use super::parts::Proxy;
 use super::record::Record;
 use super::rejection::Rejection;
 use super::settings::Shared;

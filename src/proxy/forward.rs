@@ -14,9 +14,9 @@ use crate::dialect::{Kind, Route};
 use crate::ledger::AccountId;
 use crate::store::{Resource, Store};
 
-use super::handler::ProxyParts;
 use super::headers;
 use super::metered_body::ReplyBody;
+use super::parts::ProxyParts;
 use super::record::Record;
 use super::rejection::{Rejection, UpstreamTrouble};
 use super::tasks::{self, MAX_REPLY};

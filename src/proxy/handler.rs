@@ -1,87 +1,34 @@
 //! One request, in a straight line.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Body;
-use tokio::sync::Semaphore;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 use crate::catalogue::{Model, Site};
-use crate::clock::Clock;
 use crate::dialect::{Api, DialectError, ErrorShape, Facts, Kind, Metering, Route, RouteMatch, Watch, route, socket};
 use crate::ledger::{BillingMode, HoldId, Overrun, Refusal, Reserve, ReserveRules};
-use crate::store::{Caller, NoteStore, Pepper, Resource, Store, StoreErrorKind};
-use crate::telemetry::Metrics;
+use crate::store::{Caller, Resource, StoreErrorKind};
 
-use super::admission::{Admission, Gate, Patience};
+use super::admission::{Admission, Patience};
 use super::authenticate::authenticate;
 use super::body;
 use super::bound::{self, CallBound};
 use super::breaker::Paused;
-use super::crowd::Crowd;
-use super::drain::Drainer;
 use super::forward::{self, Beside, Then};
 use super::metered_body::ReplyBody;
+use super::parts::Proxy;
 use super::record::Record;
 use super::rejection::{Rejection, UpstreamTrouble};
 use super::send::{self, Ready};
 use super::settings::Shared;
-use super::settlement::SettlementQueue;
-use super::trace::{Explain, Traces};
 use super::upstream::Upstream;
 use super::websocket::Opening;
 use super::{headers, not_covered, strict, tasks, websocket};
-
-/// What every request needs and a reload does not replace.
-pub(super) struct ProxyParts {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) clock: Clock,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) drainer: Drainer,
-    /// Calls in progress by key.
-    pub(super) crowd: Arc<Crowd>,
-    pub(super) gate: Gate,
-    /// WebSocket connections that may be open at once.
-    pub(super) sockets: Arc<Semaphore>,
-    /// Fires when the process goes down.
-    pub(super) stop: CancellationToken,
-    pepper: Arc<Pepper>,
-    beside: OnceLock<Notes>,
-}
-
-/// What the request path reads and keeps beside the books; without it there is no fallback and no explanation.
-pub(super) struct Notes {
-    pub(super) notes: Arc<dyn NoteStore>,
-    traces: Option<Traces>,
-}
-
-impl ProxyParts {
-    /// The way to settle what is resolved outside of its call.
-    pub(super) fn queue(&self) -> &Arc<SettlementQueue> {
-        self.gate.queue()
-    }
-
-    /// The notes, where they were given.
-    pub(super) fn notes(&self) -> Option<&Arc<dyn NoteStore>> {
-        self.beside.get().map(|beside| &beside.notes)
-    }
-}
-
-/// The request path.
-#[derive(Clone)]
-pub struct Proxy {
-    pub(super) parts: Arc<ProxyParts>,
-    shared: Arc<ArcSwap<Shared>>,
-    /// With the last clone tasks are no longer watched.
-    _watching: Arc<DropGuard>,
-}
 
 /// A request that may go upstream.
 pub(super) enum Prepared {
@@ -94,78 +41,6 @@ pub(super) enum Prepared {
 }
 
 impl Proxy {
-    /// Puts the request path together. `settlements` is how many calls can be between admission and settlement at once.
-    /// The future is the settlement worker and the watch over tasks: it ends when the last clone is gone and everything is settled.
-    pub fn new(
-        shared: Arc<ArcSwap<Shared>>,
-        store: Arc<dyn Store>,
-        pepper: Arc<Pepper>,
-        clock: Clock,
-        metrics: Arc<Metrics>,
-        settlements: usize,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (queue, worker) = SettlementQueue::new(Arc::clone(&store), Arc::clone(&metrics), settlements);
-        let gate = Gate::new(Arc::clone(&store), queue);
-        let drains = shared.load().settings.quota.drain_streams;
-        let drainer = Drainer::new(drains, Arc::clone(&metrics));
-        let sockets = Arc::new(Semaphore::new(shared.load().settings.sockets.connections));
-        let (stop, crowd) = (CancellationToken::new(), Arc::default());
-        let parts = Arc::new(ProxyParts {
-            store,
-            clock,
-            metrics,
-            drainer,
-            crowd,
-            gate,
-            sockets,
-            stop,
-            pepper,
-            beside: OnceLock::new(),
-        });
-        let watching = CancellationToken::new();
-        let watch = tasks::watch(Arc::downgrade(&parts), Arc::clone(&shared), watching.clone());
-        let both = async move {
-            tokio::join!(worker, watch);
-        };
-        (Self { parts, shared, _watching: Arc::new(watching.drop_guard()) }, both)
-    }
-
-    /// Gives the request path its notes, once. The future is the writer of traces: it ends as the settlement worker does.
-    pub fn keep_beside(
-        &self,
-        notes: Arc<dyn NoteStore>,
-        explain: Explain,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let parts = &self.parts;
-        let (store, metrics) = (Arc::clone(&parts.store), Arc::clone(&parts.metrics));
-        let (traces, writer) = Traces::new(store, Arc::clone(&notes), parts.clock.clone(), metrics, explain);
-        let traces = (explain != Explain::Off).then_some(traces);
-        // A second time changes nothing: whoever came first is kept.
-        let _ = parts.beside.set(Notes { notes, traces });
-        writer
-    }
-
-    /// What explains a call that is in memory alone, by its request id.
-    /// It keeps the request path no longer than its own clones do.
-    pub fn recall(&self) -> impl Fn(&str) -> Option<serde_json::Value> + Send + Sync + 'static {
-        let parts = Arc::downgrade(&self.parts);
-        move |request| {
-            let id = uuid::Uuid::parse_str(request).ok()?;
-            parts.upgrade()?.beside.get()?.traces.as_ref()?.recent(HoldId(id.as_u128()))
-        }
-    }
-
-    /// Work that outlives its request: to be waited for at shutdown.
-    #[must_use]
-    pub fn tasks(&self) -> &TaskTracker {
-        self.parts.drainer.tasks()
-    }
-
-    /// Says that the process goes down: connections that outlive their handshake end once their calls have.
-    pub fn go_down(&self) {
-        self.parts.stop.cancel();
-    }
-
     /// Answers one request. Never fails: every failure is a response.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<ReplyBody>
     where

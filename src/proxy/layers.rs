@@ -16,8 +16,8 @@ use tower::Service;
 use crate::dialect::ErrorShape;
 use crate::telemetry::Metrics;
 
-use super::handler::Proxy;
 use super::metered_body::ReplyBody;
+use super::parts::Proxy;
 use super::rejection::Rejection;
 
 /// The request path behind a panic guard and a limit: a panic is one request's 500, and its hold is presumed; a request beyond the

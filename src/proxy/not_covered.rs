@@ -5,7 +5,8 @@ use crate::ledger::{Ask, BillingMode, HoldId, Overrun, Reserve, ReserveRules, Re
 use crate::store::Caller;
 
 use super::admission::Patience;
-use super::handler::{Proxy, ms};
+use super::handler::ms;
+use super::parts::Proxy;
 use super::rejection::Rejection;
 use super::settings::Shared;
 

@@ -1,5 +1,7 @@
 //! What a client gets instead of a response. The only place of the request path where a status of ours is chosen.
 
+mod refused;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -268,7 +270,7 @@ impl Rejection {
                 "gratis_upstream_broken",
                 "The reply of the model endpoint cannot be read.",
             ),
-            Self::Refused(refusal) => refused(*refusal),
+            Self::Refused(refusal) => refused::shape(*refusal),
             Self::NotCovered(parameters) => not_covered(parameters),
             Self::KindNotCovered(kind) => kind_not_covered(*kind),
             Self::Store(error) => store(error.kind),
@@ -364,52 +366,5 @@ fn store(kind: StoreErrorKind) -> Shape {
             "There is no ledger yet, so nothing is let through. Make one with: gratis init --assume-full",
         ),
         StoreErrorKind::UnknownAccount => Rejection::InvalidApiKey.shape(),
-    }
-}
-
-fn refused(refusal: Refusal) -> Shape {
-    let free_tier = |message: &str| Shape::service(StatusCode::FORBIDDEN, FREE_TIER_ONLY, message);
-    match refusal {
-        Refusal::KeyNotActive => Rejection::InvalidApiKey.shape(),
-        Refusal::AccountNotActivated => Shape::service(
-            StatusCode::FORBIDDEN,
-            "AccessDenied.Unpurchased",
-            "Access to model denied. Please make sure you are eligible for using the model.",
-        ),
-        Refusal::AccountClosed => {
-            Shape::service(StatusCode::FORBIDDEN, "access_denied", "Access denied: the account is closed.")
-        }
-        Refusal::Arrearage => UpstreamTrouble::Overdue.shape(),
-        Refusal::ModelNotAllowed => Shape::gateway(
-            StatusCode::NOT_FOUND,
-            "model_not_found",
-            "The model does not exist or you do not have access to it.",
-        ),
-        Refusal::NoGrant => free_tier("The model has no free quota, and only free quota may be used."),
-        Refusal::Ended => free_tier("The free quota of the model is not valid now, and only free quota may be used."),
-        Refusal::UsedUp => free_tier(EXHAUSTED),
-        Refusal::ClosedByProvider => free_tier(
-            "The provider itself answered that the free quota of the model is used up; an operator can reopen it.",
-        ),
-        Refusal::Unbounded => {
-            free_tier("No sound bound of what a call of the model can cost is known, and only free quota may be used.")
-        }
-        Refusal::NotCovered => free_tier("The free quota does not cover this call, and only free quota may be used."),
-        Refusal::NotPayable => free_tier(
-            "The free quota of the model is used up, and the model has no price at which it could be paid for.",
-        ),
-        Refusal::Busy => Shape::service(
-            StatusCode::TOO_MANY_REQUESTS,
-            "limit_requests",
-            "What is left of the free quota is held by calls in progress; try again when they have ended.",
-        )
-        .retry(Retry::AfterSeconds(2)),
-        Refusal::TooLarge => {
-            let message = "The request's bounds are too large.";
-            Shape {
-                kind: "invalid_request_error",
-                ..Shape::service(StatusCode::BAD_REQUEST, "invalid_parameter_error", message)
-            }
-        }
     }
 }

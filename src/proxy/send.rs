@@ -11,9 +11,9 @@ use crate::dialect::{Route, Watch};
 
 use super::admission::Admission;
 use super::exchange::{AwaitingHead, Call};
-use super::handler::ProxyParts;
 use super::headers;
 use super::metered_body::ReplyBody;
+use super::parts::ProxyParts;
 use super::record::Record;
 use super::rejection::{Rejection, UpstreamTrouble};
 use super::settings::Shared;

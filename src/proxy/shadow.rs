@@ -6,7 +6,7 @@
 
 use super::admission::Admission;
 use super::bound::CallBound;
-use super::handler::Proxy;
+use super::parts::Proxy;
 use super::record::Record;
 use super::rejection::Rejection;
 use crate::catalogue::Model;

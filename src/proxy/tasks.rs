@@ -14,8 +14,9 @@ use crate::dialect::{Base, Dialect, Kind, TaskOutcome};
 use crate::ledger::{Resolution, Timestamp};
 use crate::store::{Resource, StoreError};
 
-use super::handler::{ProxyParts, ms};
+use super::handler::ms;
 use super::headers;
+use super::parts::ProxyParts;
 use super::settings::Shared;
 use super::settlement::Settled;
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::handler::ProxyParts;
+use super::parts::ProxyParts;
 use super::settings::Shared;
 use super::upstream::Upstream;
 use crate::ledger::{AccountId, Closure, Operation, PoolId, Timestamp};

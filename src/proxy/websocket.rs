@@ -32,8 +32,9 @@ use crate::dialect::{Protocol, Socket, handshake_key};
 use crate::ledger::Unit;
 use crate::store::Caller;
 
-use super::handler::{ProxyParts, shown};
+use super::handler::shown;
 use super::metered_body::ReplyBody;
+use super::parts::ProxyParts;
 use super::record::Record;
 use super::rejection::Rejection;
 use super::settings::Shared;

@@ -114,9 +114,10 @@ impl Redis {
     /// # Errors
     /// When there is one already, complete or not, or as [`open`](Self::open).
     pub async fn create(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
-        let visit = Visit::to(&settings).await?;
-        visit.begin(&uuid::Uuid::now_v7().to_string(), settings.pepper_mark.as_deref()).await?;
+        // First what may refuse: a journal that is in use, a class that is too weak. Nothing is left behind then.
         let store = Self::open(settings, clock).await?;
+        let visit = Visit::to(&store.settings).await?;
+        visit.begin(&uuid::Uuid::now_v7().to_string(), store.settings.pepper_mark.as_deref()).await?;
         store.link.begin();
         store.link.refresh().await;
         store.link.check().map_err(|error| OpenError(error.to_string()))?;
@@ -235,6 +236,7 @@ pub async fn status(settings: &Settings) -> Result<Status, OpenError> {
     let visit = Visit::to(settings).await?;
     let found = visit.found().await?;
     let class = visit.class();
+    let replicas = visit.replicas().await?;
     Ok(Status {
         server: visit.server(),
         class: class.map(|class| class.name().to_owned()).unwrap_or_default(),
@@ -246,8 +248,8 @@ pub async fn status(settings: &Settings) -> Result<Status, OpenError> {
         },
         run_id: visit.run_id(),
         epoch: found.epoch,
-        replicas: visit.replicas().await?,
-        suspended: found.alarm,
+        suspended: found.alarm.or_else(|| status::suspended(&replicas)),
+        replicas,
     })
 }
 

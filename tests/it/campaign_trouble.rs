@@ -96,8 +96,8 @@ pub async fn run(program: &Path, plan: Plan) -> Vec<Outcome> {
 async fn one(program: &Path, plan: Plan, wave: Wave, beyond: bool) -> Outcome {
     let grants = wave.map(|(model, _, _)| (model, plan.granted));
     let short = [
-        ("GRATIS_UPSTREAM__DEFAULT__HEAD_TIMEOUT", "1s"),
-        ("GRATIS_QUOTA__DRAIN_TIME", "1s"),
+        ("GRATIS_UPSTREAM__DEFAULT__HEAD_TIMEOUT", "4s"),
+        ("GRATIS_QUOTA__DRAIN_TIME", "4s"),
         ("GRATIS_QUOTA__BUSY_WAIT", "250ms"),
     ];
     let ground = Ground::new(program, &grants, &short);
@@ -115,7 +115,7 @@ async fn one(program: &Path, plan: Plan, wave: Wave, beyond: bool) -> Outcome {
         abort_share: 0.1,
         max_tokens: (!beyond).then_some(200),
         // Less than any limit of the server: who hangs is left by the client, and drained in vain.
-        call_timeout: Duration::from_secs(3),
+        call_timeout: Duration::from_secs(8),
         seed: plan.seed,
         ..load::Settings::default()
     };

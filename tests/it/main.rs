@@ -48,6 +48,7 @@ mod operations;
 mod privacy;
 mod rejections;
 mod replicas;
+mod replicas_ledger;
 mod request_path;
 mod route_fuzz;
 mod rules;

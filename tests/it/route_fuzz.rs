@@ -136,7 +136,8 @@ fn mutated(rng: &mut StdRng, calls: &[Call]) -> Option<Request<Full<Bytes>>> {
     };
     let path = if rng.random_bool(0.5) { call.path.to_owned() } else { path(rng, calls) };
     let uri = if rng.random_bool(0.1) { format!("http://elsewhere.example{path}") } else { path };
-    let mut request = Request::builder().method(method).uri(uri).header("authorization", format!("Bearer {KEY}"));
+    let request = Request::builder().method(method).uri(uri).header("host", "gratis");
+    let mut request = request.header("authorization", format!("Bearer {KEY}"));
     for (name, value) in &call.headers {
         request = request.header(*name, *value);
     }

@@ -80,8 +80,11 @@ fn in_json(settings: &Settings, status: &Status) -> Result<Value, Failure> {
 /// For people: the same in a few lines, then what the class promises.
 pub(super) fn text(settings: &Settings, status: &Status, out: &mut Out<'_>) -> Done {
     let mut value = in_json(settings, status)?;
-    let seen: Vec<String> =
-        status.replicas.iter().map(|replica| format!("{} ({})", replica.name, replica.seen.to_rfc3339())).collect();
+    let seen = status.replicas.iter().map(|replica| {
+        let suspended = if replica.suspended.is_some() { ", suspended" } else { "" };
+        format!("{} ({}{suspended})", replica.name, replica.seen.to_rfc3339())
+    });
+    let seen: Vec<String> = seen.collect();
     if let Value::Object(members) = &mut value {
         members.insert("replicas_seen".to_owned(), json!(seen));
     }

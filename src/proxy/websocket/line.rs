@@ -12,7 +12,7 @@ use crate::ledger::{Amount, Ask, HoldId, Refusal, Reserve, ReserveRules};
 use crate::proxy::admission::{Admission, Patience};
 use crate::proxy::breaker::Paused;
 use crate::proxy::crowd::KeyPlace;
-use crate::proxy::handler::ProxyParts;
+use crate::proxy::parts::ProxyParts;
 use crate::proxy::rejection::{Rejection, UpstreamTrouble};
 use crate::proxy::settings::Shared;
 use crate::proxy::upstream::Upstream;

@@ -37,7 +37,7 @@ impl Keys {
         format!("{}:{{{tag}}}:beat", self.prefix)
     }
 
-    /// The replicas that were seen, and when.
+    /// The replicas that were seen: when (ms), and behind a space why one admits nothing.
     pub(super) fn replicas(&self) -> String {
         format!("{}:replicas", self.prefix)
     }

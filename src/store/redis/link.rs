@@ -42,8 +42,10 @@ use standing::Halt;
 
 /// How often the store is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same, after a look that failed.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How long it takes at least from one look to the next, where each fails.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const LOOK_LEAST: Duration = Duration::from_millis(50);
 /// How long a connection and the questions to a server may take.
 const DIAL: Duration = Duration::from_secs(1);
 
@@ -226,18 +228,15 @@ impl Link {
 }
 
 async fn keep_looking(inner: Arc<Inner>, told: watch::Sender<u64>) {
+    let mut pause = LOOK_EVERY;
     loop {
-        let hurried = tokio::time::timeout(LOOK_EVERY, inner.hurry.notified()).await.is_ok();
-        let failed = inner.look_and_note().await.is_some();
+        // Whoever is in a hurry does not wait for the next second; where each look fails, a moment is waited all the same.
+        if tokio::time::timeout(pause, inner.hurry.notified()).await.is_ok() && pause == LOOK_AGAIN {
+            tokio::time::sleep(LOOK_LEAST).await;
+        }
+        // A store that is on its way back is looked for more often.
+        pause = if inner.look_and_note().await.is_some() { LOOK_AGAIN } else { LOOK_EVERY };
         told.send_modify(|looks| *looks += 1);
-        if failed && hurried {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        if failed {
-            // A store that is on its way back is looked for more often than each second.
-            let _ = tokio::time::timeout(LOOK_AGAIN * 4, inner.hurry.notified()).await;
-            inner.hurry.notify_one();
-        }
     }
 }
 

@@ -45,6 +45,19 @@ pub struct Replica {
     /// When it last beat.
     #[serde(serialize_with = "rfc3339")]
     pub seen: Timestamp,
+    /// Why it admitted nothing then.
+    pub suspended: Option<String>,
+}
+
+/// How much older the word of a replica may be than that of the one that was seen last, in ms; what is older is of one that is gone.
+const STALE_MS: u64 = 10_000;
+
+/// Why nothing is admitted, where each replica that is there says so; one alone may only be set up wrongly.
+pub(super) fn suspended(replicas: &[Replica]) -> Option<String> {
+    let last = replicas.iter().map(|replica| replica.seen.0).max()?;
+    let present = replicas.iter().filter(|replica| replica.seen.0.saturating_add(STALE_MS) >= last);
+    let why: Option<Vec<&String>> = present.map(|replica| replica.suspended.as_ref()).collect();
+    why?.first().map(|why| (*why).clone())
 }
 
 fn rfc3339<S: serde::Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
@@ -60,4 +73,22 @@ pub struct Standing {
     pub breaker_open: bool,
     /// Settlements that are in the journal and not yet in the store.
     pub parked: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_suspended_when_every_replica_that_is_there_says_so() {
+        let replica = |seen: u64, why: Option<&str>| Replica {
+            name: seen.to_string(),
+            seen: Timestamp(seen),
+            suspended: why.map(str::to_owned),
+        };
+        let (well, ill, gone) = (replica(100_000, None), replica(100_500, Some("why")), replica(1, None));
+        assert_eq!(suspended(&[]), None);
+        assert_eq!(suspended(&[ill.clone(), gone]).as_deref(), Some("why"));
+        assert_eq!(suspended(&[ill, well]), None);
+    }
 }

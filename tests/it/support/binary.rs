@@ -26,6 +26,11 @@ impl Home {
         home
     }
 
+    /// Gives every run from here this variable.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
     pub fn configure(&self, upstream: &str, more: &str) {
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n{more}\n[admin]\nlisten = \"127.0.0.1:0\"\n[store]\nstate_dir = \"state\"\n\

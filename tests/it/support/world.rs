@@ -55,7 +55,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// One plain model with a grant.
     pub fn new(model: Model, granted: u64) -> Self {
         let grants = vec![(model.pool.to_string(), granted)];
         Self {

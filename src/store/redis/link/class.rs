@@ -116,7 +116,7 @@ pub(super) struct Replicas {
 pub(super) fn unfit(topology: &Topology, facts: &Facts) -> Option<String> {
     let cluster = *topology == Topology::Cluster;
     if !facts.is_new_enough() {
-        return Some(format!("it is Redis {}: 6.2 or newer is needed", facts.version));
+        return Some(format!("it is Redis {}: 7.0 or newer is needed", facts.version));
     }
     match (facts.mode.as_str(), cluster) {
         ("cluster", false) => {
@@ -195,7 +195,7 @@ mod tests {
         let one = Topology::Standalone;
         assert_eq!(why(&one, facts()), "");
         assert!(why(&one, Facts { eviction: "allkeys-lru".to_owned(), ..facts() }).contains("noeviction"));
-        assert!(why(&one, Facts { version: "6.0.9".to_owned(), ..facts() }).contains("6.2"));
+        assert!(why(&one, Facts { version: "6.0.9".to_owned(), ..facts() }).contains("7.0"));
         assert!(why(&one, Facts { mode: "cluster".to_owned(), ..facts() }).contains("redis+cluster://"));
         assert!(why(&sentinel(), Facts { mode: "cluster".to_owned(), ..facts() }).contains("redis+cluster://"));
         assert!(why(&Topology::Cluster, facts()).contains("redis://"));

@@ -95,7 +95,7 @@ impl Facts {
     /// Whether it is at least the Redis that the scripts are written for.
     pub(super) fn is_new_enough(&self) -> bool {
         let mut figures = self.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-        (figures.next().unwrap_or(0), figures.next().unwrap_or(0)) >= (6, 2)
+        (figures.next().unwrap_or(0), figures.next().unwrap_or(0)) >= (7, 0)
     }
 }
 
@@ -157,8 +157,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_version_is_new_enough_from_6_2() {
-        for (version, enough) in [("6.2.0", true), ("7.0.15", true), ("6.0.20", false), ("5.9", false), ("x", false)] {
+    fn a_version_is_new_enough_from_7_0() {
+        for (version, enough) in [("7.0.0", true), ("8.2.1", true), ("6.2.20", false), ("5.9", false), ("x", false)] {
             assert_eq!(Facts { version: version.to_owned(), ..facts() }.is_new_enough(), enough, "{version}");
         }
     }

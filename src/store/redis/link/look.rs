@@ -28,6 +28,19 @@ impl Inner {
         let before = self.found.load_full();
         let members = self.find(&before).await?;
         self.found.store(Arc::new(members.clone()));
+        let judged = self.judge_and_beat(&members).await;
+        match &judged {
+            Ok(_) => self.meet(&members, None).await,
+            Err(Halt::Suspended(why) | Halt::Unfit(why)) => self.meet(&members, Some(why)).await,
+            Err(Halt::NotInitialised | Halt::Unreachable(_)) => {}
+        }
+        self.epoch.store(judged?, std::sync::atomic::Ordering::Release);
+        self.members.store(Arc::new(members));
+        Ok(())
+    }
+
+    /// Whether the store may be used, by what it is and what this replica remembers of it; answers its epoch.
+    async fn judge_and_beat(&self, members: &Members) -> Result<u64, Halt> {
         let servers: Vec<&Arc<Server>> = members.0.iter().filter_map(|(_, server)| server.as_ref()).collect();
         for server in &servers {
             if let Some(why) = unfit(&self.address.topology, &server.facts) {
@@ -42,7 +55,7 @@ impl Inner {
             return Err(self.too_weak(class));
         }
         let seen = self.journal.remembered();
-        let meta = self.meta(&members).await?;
+        let meta = self.meta(members).await?;
         let found = |(seat, server): &(_, Option<Arc<Server>>)| Member {
             seat: Seat::clone(seat),
             found: server.as_ref().map(|server| (server.facts.clone(), server.class)),
@@ -52,17 +65,14 @@ impl Inner {
         self.rolled_back(&plan)?;
         let mut beats = Vec::new();
         for beat in &plan.beats {
-            beats.push(self.beat(&members, beat).await?);
+            beats.push(self.beat(members, beat).await?);
         }
         let outcome = plan.outcome(&beats, &found);
         match tokio::time::timeout(DISK, self.journal.remember(outcome)).await {
             Ok(remembered) => remembered.map_err(|error| Halt::Unreachable(error.to_string()))?,
             Err(_) => return Err(Halt::Unreachable("the disk of this replica's journal does not answer".to_owned())),
         }
-        self.meet(&members).await;
-        self.epoch.store(plan.epoch, std::sync::atomic::Ordering::Release);
-        self.members.store(Arc::new(members));
-        Ok(())
+        Ok(plan.epoch)
     }
 
     fn too_weak(&self, class: Class) -> Halt {
@@ -88,6 +98,7 @@ impl Inner {
     /// The server of a seat: over the connections that there are, or over new ones.
     async fn reach(&self, before: &Members, seat: &Seat) -> Result<Arc<Server>, String> {
         let reached = async {
+            // What fails on the old connections is tried on new ones: the server may have come back since.
             if let Some(old) = before.at(&seat.address)
                 && let Ok(Some(again)) = old.again(&self.address, seat.clone()).await
             {
@@ -95,8 +106,13 @@ impl Inner {
             }
             Server::dial(&self.address, seat.clone(), self.scripts, self.dial_within).await.map(Arc::new)
         };
-        let silent = || Err(format!("{} does not answer", seat.address));
-        tokio::time::timeout(self.dial_within, reached).await.unwrap_or_else(|_| silent())
+        tokio::time::timeout(self.dial_within, reached).await.unwrap_or_else(|_| {
+            // The way there may be cut without a word: the next look dials anew.
+            if let Some(old) = before.at(&seat.address) {
+                old.give_up();
+            }
+            Err(format!("{} does not answer", seat.address))
+        })
     }
 
     /// What stands in the ledger's own key; `None` while its server cannot be reached.
@@ -111,15 +127,15 @@ impl Inner {
         let [ledger, epoch, complete, pepper, alarm] = reply::parts(answer).map_err(unreadable)?;
         let complete = complete != Value::Nil || self.begun.load(std::sync::atomic::Ordering::Acquire);
         let ledger = reply::text(&ledger).ok().filter(|_| complete).map(str::to_owned);
-        if let (Some(mark), Ok(kept)) = (&self.pepper_mark, reply::text(&pepper))
-            && ledger.is_some()
-            && mark != kept
+        if let (Ok(kept), true) = (reply::text(&pepper), ledger.is_some())
+            && self.pepper_mark.as_deref() != Some(kept)
         {
-            return Err(Halt::Unfit(
-                "this replica has another pepper than the ledger was made with, so that it would recognise no key: copy the file \
-                 `pepper` from the state folder where `gratis init` ran, or set keys.pepper"
-                    .to_owned(),
-            ));
+            let what =
+                if self.pepper_mark.is_some() { "another pepper than the ledger was made with" } else { "no pepper" };
+            return Err(Halt::Unfit(format!(
+                "this replica has {what}, so that it would recognise no key: copy the file `pepper` from the state folder where \
+                 `gratis init` ran, or set keys.pepper, and start it again"
+            )));
         }
         if let Ok(why) = reply::text(&alarm) {
             return Err(Halt::Suspended(why.to_owned()));
@@ -155,15 +171,20 @@ impl Inner {
         }
     }
 
-    /// Says that this replica is there, and notes which others are. Nothing depends on it but what an operator is shown.
-    async fn meet(&self, members: &Members) {
+    /// Says that this replica is there and, where that is so, why it admits nothing; and notes which others are there. Nothing
+    /// depends on it but what an operator is shown.
+    async fn meet(&self, members: &Members, suspended: Option<&str>) {
         let key = self.keys.replicas();
         let Some(server) = members.of(slot(key.as_bytes())) else { return };
         let mut say: Cmd = redis::cmd("HSET");
-        say.arg(&key).arg(self.journal.replica()).arg(self.clock.now().0);
+        let now = self.clock.now().0;
+        say.arg(&key)
+            .arg(self.journal.replica())
+            .arg(suspended.map_or_else(|| now.to_string(), |why| format!("{now} {why}")));
         let mut list: Cmd = redis::cmd("HKEYS");
         list.arg(&key);
-        if self.exchange(server, None, &say, false).await.is_err() {
+        // Whom a suspended replica meets may belong to another ledger.
+        if self.exchange(server, None, &say, false).await.is_err() || suspended.is_some() {
             return;
         }
         let Ok(Value::Array(names)) = self.exchange(server, None, &list, false).await else { return };

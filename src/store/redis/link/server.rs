@@ -94,6 +94,11 @@ impl Server {
         Ok(Some(Self { seat, facts, class, calls, waits: self.waits.clone(), turn, lost, unanswered }))
     }
 
+    /// Sends nobody there any more; the next look dials anew.
+    pub(super) fn give_up(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
     /// Whether calls are sent here.
     pub(super) fn answers(&self) -> bool {
         !self.lost.load(Ordering::Acquire) && self.unanswered.load(Ordering::Acquire) < SILENT_AFTER

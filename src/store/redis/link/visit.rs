@@ -136,7 +136,10 @@ impl Visit {
         for pair in pairs.chunks(2) {
             let [name, seen] = pair else { continue };
             let name = reply::text(name).map_err(unreadable)?.to_owned();
-            replicas.push(Replica { name, seen: Timestamp(reply::amount(seen).map_err(unreadable)?) });
+            let line = reply::text(seen).map_err(unreadable)?;
+            let (seen, why) = line.split_once(' ').map_or((line, None), |(seen, why)| (seen, Some(why.to_owned())));
+            let seen = seen.parse().map_err(|_| OpenError(format!("{key} is no key of Gratis")))?;
+            replicas.push(Replica { name, seen: Timestamp(seen), suspended: why });
         }
         replicas.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(replicas)
