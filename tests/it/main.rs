@@ -62,6 +62,7 @@ mod store_conformance;
 mod store_faults;
 mod store_flush;
 mod store_kill;
+mod store_link;
 mod store_model;
 mod store_notes;
 mod store_recover;

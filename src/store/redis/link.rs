@@ -35,8 +35,9 @@ use super::{OpenError, Settings};
 use crate::clock::Clock;
 use address::Address;
 use fault::Fault;
+use find::Finder;
 use layout::{Seat, slot};
-use server::Server;
+use server::{Call, Server};
 use standing::Halt;
 
 /// Warns the other replicas: see the script.
@@ -52,13 +53,18 @@ const LOOK_LEAST: Duration = Duration::from_millis(50);
 const DIAL: Duration = Duration::from_secs(1);
 
 /// The servers that take writes; `None` = it cannot be reached.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Members(Vec<(Seat, Option<Arc<Server>>)>);
 
 impl Members {
     /// The server of a slot.
     fn of(&self, slot: u16) -> Option<&Arc<Server>> {
         self.0.iter().find(|(seat, _)| seat.holds(slot))?.1.as_ref()
+    }
+
+    /// The server at an address.
+    fn at(&self, address: &str) -> Option<&Arc<Server>> {
+        self.0.iter().find(|(seat, _)| seat.address == address)?.1.as_ref()
     }
 }
 
@@ -72,6 +78,10 @@ struct Inner {
     dial_within: Duration,
     accept_loss: bool,
     pepper_mark: Option<String>,
+    finder: Finder,
+    /// Those that the last look found, whether they passed or not: their connections serve the next look.
+    found: ArcSwap<Members>,
+    /// Those that calls are sent to.
     members: ArcSwap<Members>,
     /// `None` = calls are sent.
     halt: ArcSwapOption<Halt>,
@@ -113,6 +123,8 @@ impl Link {
             dial_within: DIAL.max(settings.timeout),
             accept_loss: settings.accept_loss,
             pepper_mark: settings.pepper_mark.clone(),
+            finder: Finder::default(),
+            found: ArcSwap::default(),
             members: ArcSwap::default(),
             halt: ArcSwapOption::from_pointee(Halt::Unreachable("not connected yet".to_owned())),
             class: ArcSwapOption::empty(),
@@ -286,7 +298,17 @@ impl Inner {
         if !server.answers() {
             return Err(LinkError::Unavailable(format!("{} does not answer", server.seat.address)));
         }
-        self.exchange(server, script, cmd, write).await.map_err(LinkError::from)
+        let begun = Clock::stopwatch();
+        let fault = match self.exchange(server, script, cmd, write).await {
+            Ok(value) => return Ok(value),
+            Err(fault) => fault,
+        };
+        // Nothing was done there, and it says where instead. A server that this replica does not know has to pass a look first.
+        let (Fault::Moved(to) | Fault::Ask(to)) = &fault else { return Err(fault.into()) };
+        let Some(server) = members.at(to).filter(|server| server.answers()) else { return Err(fault.into()) };
+        let asking = matches!(fault, Fault::Ask(_));
+        let left = self.timeout.saturating_sub(begun.elapsed());
+        self.exchange_within(left, server, script, Call { cmd, write, asking }).await.map_err(LinkError::from)
     }
 
     /// One exchange within the time that a call may take; whatever speaks for another server makes a look come at once.
@@ -297,7 +319,17 @@ impl Inner {
         cmd: &Cmd,
         write: bool,
     ) -> Result<Value, Fault> {
-        match tokio::time::timeout(self.timeout, server.exchange(script, cmd, write, self.timeout)).await {
+        self.exchange_within(self.timeout, server, script, Call { cmd, write, asking: false }).await
+    }
+
+    async fn exchange_within(
+        &self,
+        within: Duration,
+        server: &Arc<Server>,
+        script: Option<&Script>,
+        call: Call<'_>,
+    ) -> Result<Value, Fault> {
+        match tokio::time::timeout(within, server.exchange(script, call, within)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(fault)) => {
                 match &fault {
@@ -316,7 +348,7 @@ impl Inner {
                 if server.unanswered() {
                     self.hurry.notify_one();
                 }
-                Err(Fault::Lost(format!("{} did not answer in {} ms", server.seat.address, self.timeout.as_millis())))
+                Err(Fault::Lost(format!("{} did not answer in {} ms", server.seat.address, within.as_millis())))
             }
         }
     }

@@ -109,8 +109,20 @@ impl Cluster {
         let slot = self.servers[to].cli(&["CLUSTER", "KEYSLOT", key]);
         let from = self.owner(to, key);
         self.begin_migration(&slot, from, to);
+        self.move_keys(&slot, from, to);
+        self.end_migration(&slot, from, to);
+    }
+
+    /// The slot is on its way: what is asked for and no longer there is redirected.
+    pub fn begin_migration(&self, slot: &str, from: usize, to: usize) {
+        self.servers[to].must(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &self.id(from)]);
+        self.servers[from].must(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &self.id(to)]);
+    }
+
+    /// Everything that is in the slot goes.
+    pub fn move_keys(&self, slot: &str, from: usize, to: usize) {
         loop {
-            let keys = self.servers[from].cli(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
+            let keys = self.servers[from].cli(&["CLUSTER", "GETKEYSINSLOT", slot, "100"]);
             let keys: Vec<_> = keys.lines().filter(|key| !key.is_empty()).collect();
             if keys.is_empty() {
                 break;
@@ -120,13 +132,6 @@ impl Cluster {
             words.extend(keys);
             self.servers[from].must(&words);
         }
-        self.end_migration(&slot, from, to);
-    }
-
-    /// The slot is on its way: what is asked for and no longer there is redirected.
-    pub fn begin_migration(&self, slot: &str, from: usize, to: usize) {
-        self.servers[to].must(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &self.id(from)]);
-        self.servers[from].must(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &self.id(to)]);
     }
 
     /// The slot has arrived.
