@@ -180,7 +180,8 @@ impl Trio {
         let count = |ground: &Ground| -> u64 {
             let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
             let file = rusqlite::Connection::open_with_flags(journal(ground), flags).expect("a journal");
-            file.query_row("SELECT count(*) FROM parked", (), |row| row.get(0)).expect("its parked settlements")
+            let count = file.query_row("SELECT count(*) FROM parked", (), |row| row.get::<_, i64>(0));
+            u64::try_from(count.expect("its parked settlements")).expect("a count")
         };
         self.grounds.iter().map(count).sum()
     }
