@@ -18,6 +18,7 @@ mod book;
 mod campaign;
 mod campaign_crowd;
 mod campaign_kill;
+mod campaign_process;
 mod campaign_site;
 mod campaign_trouble;
 mod cli;

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::campaign_site::{Ground, Line, MINIMAL, Process, Site};
+use crate::campaign_process::Process;
+use crate::campaign_site::{Ground, Line, MINIMAL, Site};
 
 /// The model whose grant is used up.
 const MODEL: &str = "qwen-plus";
@@ -214,6 +215,8 @@ impl Trio {
         );
         println!("{name}: times {:?}", self.worst());
         println!("{name}: errors {:?}", report.errors);
+        let refused_for_good = report.errors.keys().find(|error| error.starts_with('4'));
+        assert_eq!(refused_for_good, None, "a fault of the store was told as a fault of the client");
         for line in [before, line] {
             assert_eq!((line.overspent(), line.drift()), (0, 0), "{line:?}");
             assert!(line.spent + line.presumed <= line.granted, "{line:?}");

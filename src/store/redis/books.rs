@@ -106,10 +106,12 @@ impl Redis {
         let value = match self.link.run(script, hash, cmd).await {
             Ok(value) => value,
             Err(error) => {
-                if let LinkError::Script { code, detail } = &error
-                    && code == "ROLLEDBACK"
-                {
-                    self.link.roll_back(detail).await;
+                if let LinkError::Script { code, detail } = &error {
+                    match code.as_str() {
+                        "ROLLEDBACK" => self.link.roll_back(detail).await,
+                        "NOACCOUNT" => self.is_there().await?,
+                        _ => {}
+                    }
                 }
                 return Err(self.failure(account, error));
             }

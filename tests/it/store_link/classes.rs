@@ -67,8 +67,8 @@ async fn an_address_of_another_kind_says_how_it_is_written() {
         (format!("redis://{node}"), "redis+cluster://"),
         (format!("redis://{sentinel}"), "redis+sentinel://"),
         (format!("redis+cluster://{}", server.address()), "redis://host"),
-        (format!("redis+sentinel://{}/gratis", server.address()), "no sentinel"),
-        (format!("redis+sentinel://{sentinel}/other"), "no service other"),
+        (format!("redis+sentinel://{}/gratis", server.address()), "it is no sentinel: write store.url as redis://"),
+        (format!("redis+sentinel://{sentinel}/other"), "knows no service other"),
         (format!("redis://{}", trio.servers[1].address()), "no primary"),
     ] {
         let why = refusal(lossy(&url, dir.path())).await;

@@ -58,6 +58,9 @@ pub(super) fn primary(answer: &Value, service: &str) -> Result<String, String> {
             _ => Err("its answer is no address".to_owned()),
         },
         Value::Nil => Err(format!("it knows no service {service}")),
+        Value::ServerError(error) if error.to_string().contains("unknown command") => {
+            Err("it is no sentinel: write store.url as redis://host:port or redis+cluster://host:port".to_owned())
+        }
         other => Err(format!("it does not say where the primary is: {other:?}")),
     }
 }
