@@ -91,6 +91,8 @@ struct Line {
 
 /// How long a call waits at the head of its line before it looks again by itself: a settlement elsewhere tells nobody here.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// An answer that fails to come within this was lost with its connection; a later failure is that of a silent store.
+const LOST_WITHIN: Duration = Duration::from_millis(100);
 
 impl Lines {
     /// Tells the head of a line that something was given back.
@@ -224,10 +226,12 @@ impl Gate {
         }
     }
 
-    /// One reservation; an unknown outcome is asked about once more with the same id.
+    /// One reservation. Where its answer was lost on the way it is asked about once more with the same id; a store that is silent is
+    /// not, so that a client learns of it within one time-out.
     async fn ask(&self, account: &AccountId, reserve: &Reserve) -> Result<Result<Admitted, Refusal>, StoreError> {
+        let since = Clock::stopwatch();
         let mut answer = self.store.reserve(account, reserve.clone()).await;
-        if matches!(&answer, Err(error) if error.kind == StoreErrorKind::TimedOut) {
+        if matches!(&answer, Err(error) if error.kind == StoreErrorKind::TimedOut) && since.elapsed() < LOST_WITHIN {
             answer = self.store.reserve(account, reserve.clone()).await;
         }
         match answer? {

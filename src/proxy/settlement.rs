@@ -9,6 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::ledger::{AccountId, HoldId, Origin, Outcome, Resolution, Resolved};
 use crate::store::{Store, StoreError, StoreErrorKind};
@@ -49,6 +50,8 @@ pub(super) struct SettlementQueue {
 
 /// How often a settlement is tried again while the store is unavailable, and how long between the tries.
 const PAUSES_MS: [u64; 6] = [50, 200, 1_000, 5_000, 15_000, 30_000];
+/// How long at most between the tries for one that is on this machine's disk: they go on until the store has it.
+const DEFERRED_MS: u64 = 1_000;
 
 impl SettlementQueue {
     /// A queue with `capacity` places, and its worker, which ends when the queue is dropped and everything is resolved.
@@ -113,20 +116,28 @@ async fn work(
     lines: Arc<Lines>,
     mut receiver: mpsc::Receiver<Settlement>,
 ) {
+    let closed = CancellationToken::new();
     let mut running = FuturesUnordered::new();
     loop {
         tokio::select! {
             next = receiver.recv() => match next {
-                Some(settlement) => running.push(carry_out(&store, &metrics, &lines, settlement)),
+                Some(settlement) => running.push(carry_out(&store, &metrics, &lines, &closed, settlement)),
                 None => break,
             },
             Some(()) = running.next() => {}
         }
     }
+    closed.cancel();
     while running.next().await.is_some() {}
 }
 
-async fn carry_out(store: &Arc<dyn Store>, metrics: &Metrics, lines: &Lines, settlement: Settlement) {
+async fn carry_out(
+    store: &Arc<dyn Store>,
+    metrics: &Metrics,
+    lines: &Lines,
+    closed: &CancellationToken,
+    settlement: Settlement,
+) {
     let Settlement { account, hold, resolution, origin, mut begun, done } = settlement;
     let mut pauses = PAUSES_MS.iter();
     loop {
@@ -142,9 +153,15 @@ async fn carry_out(store: &Arc<dyn Store>, metrics: &Metrics, lines: &Lines, set
             }
             Err(failure) => failure,
         };
-        // What is on the disk is carried out however long it takes.
-        let longest = PAUSES_MS.last().filter(|_| failure.kind == StoreErrorKind::Deferred);
-        match pauses.next().filter(|_| may_recover(&failure)).or(longest) {
+        // What is on the disk is carried out however long it takes: by this process, or, once it stops, by the next one.
+        if failure.kind == StoreErrorKind::Deferred {
+            let ms = pauses.next().copied().unwrap_or(DEFERRED_MS).min(DEFERRED_MS);
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(ms)) => continue,
+                () = closed.cancelled() => break,
+            }
+        }
+        match pauses.next().filter(|_| may_recover(&failure)) {
             Some(ms) => tokio::time::sleep(Duration::from_millis(*ms)).await,
             None => {
                 metrics.settle_failed.inc();

@@ -92,7 +92,7 @@ impl Redis {
         let journal = Arc::new(Journal::open(&settings.dir, settings.block_max, clock.clone())?);
         let link = Link::open(&settings, &scripts::ALL, Arc::clone(&journal), clock.clone()).await?;
         let keys = Keys::new(&settings.prefix);
-        let places = Places::known(journal.seen(), &keys, link.epoch());
+        let places = Places::known(journal.seen(), &keys, journal.remembered().epoch);
         Ok(Self {
             given: settings.given_clock.then(|| clock.clone()),
             settings,

@@ -1,116 +1,21 @@
-//! What the campaigns stand on: the real program in processes of its own, and what its two ledgers say.
+//! What the campaigns stand on: a place where the real program runs, and what its two ledgers say.
 //!
 //! Shared by the campaigns, so nothing here is a test.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The longest that a step which is not measured may take before the campaign gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at something that is waited for.
-const LOOK: Duration = Duration::from_millis(1);
+use crate::campaign_process::{LOOK, PATIENCE, Process, Wire};
+
 /// More than the smallest request can hold: template, one short message and the least outputs of answer and thinking.
 pub const MINIMAL: u64 = 512 + 16 + 64 + 256 + 256;
-
-/// A process of the program. Killed when dropped.
-pub struct Process {
-    child: Child,
-    // Kept open: a program whose standard output is closed ends.
-    _stdout: Option<BufReader<ChildStdout>>,
-    /// The JSON of its first line, where one was asked for.
-    pub said: Value,
-}
-
-impl Process {
-    /// Starts it without waiting for anything.
-    pub fn start(command: &mut Command) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the program starts");
-        Self { child, _stdout: None, said: Value::Null }
-    }
-
-    /// Starts it and reads its first line.
-    pub fn start_and_hear(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the program starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("it was piped"));
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("its first line can be read");
-        let said = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{command:?} said {line:?}: {error}"));
-        Self { child, _stdout: Some(stdout), said }
-    }
-
-    /// SIGKILL, and gone.
-    pub fn kill(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        // It may have ended by itself; then there is nothing to kill.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("a child can be asked").is_some()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// Asks for JSON on a connection of its own each time: the other side may have been killed meanwhile.
-#[derive(Clone)]
-pub struct Wire(Client<HttpConnector, Full<Bytes>>);
-
-impl Wire {
-    pub fn new() -> Self {
-        Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http())
-    }
-
-    /// The status and the body; an error in words where there was no reply.
-    pub async fn ask(
-        &self,
-        method: Method,
-        url: &str,
-        token: &str,
-        body: &Value,
-    ) -> Result<(StatusCode, Bytes), String> {
-        let request = Request::builder()
-            .method(method)
-            .uri(url)
-            .header("authorization", format!("Bearer {token}"))
-            .header("content-type", "application/json");
-        let bytes = if body.is_null() { Bytes::new() } else { body.to_string().into() };
-        let request = request.body(Full::new(bytes)).map_err(|error| error.to_string())?;
-        let asked = async {
-            let reply = self.0.request(request).await.map_err(|error| error.to_string())?;
-            let status = reply.status();
-            Ok((status, reply.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes()))
-        };
-        tokio::time::timeout(PATIENCE, asked).await.map_err(|_| format!("{url} does not answer"))?
-    }
-
-    async fn json(&self, url: &str, token: &str) -> Value {
-        let (status, body) = self.ask(Method::GET, url, token, &Value::Null).await.expect("it answers");
-        assert_eq!(status, StatusCode::OK, "{url}: {}", String::from_utf8_lossy(&body));
-        serde_json::from_slice(&body).expect("it answers in JSON")
-    }
-}
 
 /// One model in both ledgers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -230,7 +135,8 @@ pub struct Ground {
     program: PathBuf,
     variables: Vec<(&'static str, String)>,
     folder: TempDir,
-    _simulator: Process,
+    /// A sibling has none of its own.
+    _simulator: Option<Process>,
 }
 
 impl Ground {
@@ -274,14 +180,64 @@ impl Ground {
             simulator: simulator_url,
             lease: Duration::from_secs(5),
         };
-        Self { site, program: program.to_owned(), variables, folder, _simulator: simulator }
+        Self { site, program: program.to_owned(), variables, folder, _simulator: Some(simulator) }
+    }
+
+    /// Another replica of the same ledger, with ports and a state folder of its own: only where the store is a shared one.
+    pub fn sibling(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (clients, operators) = (free_port(), free_port());
+        let state = folder.path().join("state");
+        std::fs::create_dir(&state).expect("a state folder");
+        for name in ["pepper", "admin-token"] {
+            std::fs::copy(self.state().join(name), state.join(name)).expect("what `gratis init` wrote");
+        }
+        let mut variables = self.variables.clone();
+        for (name, value) in &mut variables {
+            match *name {
+                "GRATIS_SERVER__LISTEN" => *value = format!("127.0.0.1:{clients}"),
+                "GRATIS_ADMIN__LISTEN" => *value = format!("127.0.0.1:{operators}"),
+                "GRATIS_STORE__STATE_DIR" => *value = state.display().to_string(),
+                _ => {}
+            }
+        }
+        let site = Site {
+            origin: format!("http://127.0.0.1:{clients}"),
+            admin: format!("http://127.0.0.1:{operators}"),
+            ..self.site.clone()
+        };
+        Self { site, program: self.program.clone(), variables, folder, _simulator: None }
+    }
+
+    /// Its state folder.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// What the last `gratis serve` wrote.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("serve.log")).unwrap_or_default()
+    }
+
+    /// An operator's command, which must succeed.
+    pub async fn must(&self, words: &[&str]) {
+        let mut command = self.command();
+        command.args(words).stdin(Stdio::null());
+        let made = tokio::task::spawn_blocking(move || command.output()).await.expect("it runs").expect("it runs");
+        assert!(made.status.success(), "gratis {words:?}: {}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    fn command(&self) -> Command {
+        let mut command = bare(&self.program, &self.folder);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// Starts `gratis serve`; answers when it is ready, with the time from the start of the program to then.
     pub async fn serve(&self) -> (Process, Duration) {
         let log = self.folder.path().join("serve.log");
-        let mut command = bare(&self.program, &self.folder);
-        command.envs(self.variables.iter().map(|(name, value)| (name, value))).arg("serve");
+        let mut command = self.command();
+        command.arg("serve");
         command.stderr(std::fs::File::create(&log).expect("a log"));
         let url = format!("{}/readyz", self.site.admin);
         let since = Instant::now();

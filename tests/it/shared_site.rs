@@ -1,240 +1,211 @@
-//! Three replicas of the real program on one shared store, a simulator that lives on, and load over all of them.
+//! What the runs of the shared store stand on: three replicas of the real program, each with a state folder of its own, one Redis, and
+//! the simulator, whose ledger is the truth.
+//!
+//! Shared by the runs, so nothing here is a test.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use gratis::load::{self, Report};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use crate::campaign_site::{Line, MINIMAL, Process, Site, Wire, bare, free_port};
-use crate::support::wire;
+use crate::campaign_process::Process;
+use crate::campaign_site::{Ground, Line, MINIMAL, Site};
 
+/// The model whose grant is used up.
+const MODEL: &str = "qwen-plus";
+/// Calls a second over all replicas. Open loop: a store that refuses at once does not make the load heavier.
+const RATE: f64 = 90.0;
+/// What a run takes of the grant at most besides its rounds, and what one round takes.
+const BASE: u64 = 400_000;
+const A_ROUND: u64 = 200_000;
 /// How long anything that must happen may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How many replicas there are.
-pub const REPLICAS: usize = 3;
-/// The model of the load: its bounds are small.
-pub const MODEL: &str = "qwen-plus";
+const DEADLINE: Duration = Duration::from_secs(60);
 
-type Variables = Vec<(&'static str, String)>;
-
-/// The ledger, the replicas' folders and ports, and the simulator.
-pub struct Trio {
-    /// The first replica.
-    pub site: Site,
-    variables: Vec<Variables>,
-    origins: Vec<String>,
-    admins: Vec<String>,
-    folder: TempDir,
-    _simulator: Process,
+/// How often a fault comes: once, or as often as `GRATIS_SHARED_ROUNDS` says (`make faults` sets it).
+pub fn rounds() -> u32 {
+    std::env::var("GRATIS_SHARED_ROUNDS").map_or(1, |text| text.parse().expect("a number of rounds"))
 }
 
-fn program() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_gratis"))
+/// Three replicas on one store, and the load on all of them.
+pub struct Trio {
+    pub grounds: Vec<Ground>,
+    pub replicas: Vec<Option<Process>>,
+    load: Option<JoinHandle<Report>>,
+    stop: CancellationToken,
+    times: Vec<(&'static str, Duration)>,
 }
 
 impl Trio {
-    /// Makes a ledger in the store with this grant.
-    pub fn new(url: &str, granted: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut simulator = bare(program(), &folder);
-        simulator.args(["simulator", "--listen", "127.0.0.1:0", "--chunk-delay", "1ms", "-o", "json"]);
-        let simulator = Process::start_and_hear(&mut simulator);
-        let simulator_url = simulator.said["simulator_url"].as_str().unwrap().to_owned();
-        let (mut variables, mut origins, mut admins) = (Vec::new(), Vec::new(), Vec::new());
-        for replica in 0..REPLICAS {
-            let (clients, operators) = (free_port(), free_port());
-            origins.push(format!("http://127.0.0.1:{clients}"));
-            admins.push(format!("http://127.0.0.1:{operators}"));
-            variables.push(settings(url, &state(&folder, replica), (clients, operators), &simulator_url));
+    /// A new ledger at this address, its replicas ready, and the load begun.
+    pub async fn start(url: &str) -> Self {
+        let program = Path::new(env!("CARGO_BIN_EXE_gratis"));
+        let granted = BASE + A_ROUND * u64::from(rounds());
+        let ground = Ground::new(program, &[(MODEL, granted)], &[("GRATIS_STORE__URL", url)]);
+        let grounds = vec![ground.sibling(), ground.sibling(), ground];
+        let mut trio =
+            Self { grounds, replicas: Vec::new(), load: None, stop: CancellationToken::new(), times: Vec::new() };
+        for ground in &trio.grounds {
+            trio.replicas.push(Some(ground.serve().await.0));
         }
-        let mut init = bare(program(), &folder);
-        init.envs(variables[0].iter().map(|(name, value)| (name, value)));
-        let made =
-            init.args(["init", "-o", "json", "--balance", &format!("{MODEL}={granted}/{granted}")]).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let made: Value = serde_json::from_slice(&made.stdout).unwrap();
-        for replica in 1..REPLICAS {
-            let (from, to) = (state(&folder, 0), state(&folder, replica));
-            std::fs::create_dir_all(&to).unwrap();
-            for file in ["pepper", "admin-token"] {
-                std::fs::copy(from.join(file), to.join(file)).unwrap();
-            }
-        }
-        let site = Site {
-            wire: Wire::new(),
-            origin: origins[0].clone(),
-            admin: admins[0].clone(),
-            token: std::fs::read_to_string(state(&folder, 0).join("admin-token")).unwrap().trim().to_owned(),
-            key: made["api_key"].as_str().unwrap().to_owned(),
-            simulator: simulator_url,
-            lease: Duration::from_secs(5),
-        };
-        Self { site, variables, origins, admins, folder, _simulator: simulator }
-    }
-
-    /// Sets a variable for every replica that is started from now on.
-    pub fn set(&mut self, name: &'static str, value: &str) {
-        for variables in &mut self.variables {
-            variables.push((name, value.to_owned()));
-        }
-    }
-
-    /// An operator's request to a replica: its status and answer.
-    pub async fn admin(&self, replica: usize, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
-        let url = format!("{}/admin/v1{path}", self.admins[replica]);
-        let (status, answer) = self.site.wire.ask(method, &url, &self.site.token, body).await.unwrap();
-        (status, serde_json::from_slice(&answer).unwrap_or_default())
-    }
-
-    /// The ETag of a setting, as a replica shows it.
-    pub async fn tag(&self, replica: usize, path: &str) -> String {
-        let url = format!("{}/admin/v1{path}", self.admins[replica]);
-        let bearer = format!("Bearer {}", self.site.token);
-        let asked = wire::request(Method::GET, &url, &[("authorization", &bearer)], Vec::new());
-        wire::send(asked).await.headers()["etag"].to_str().unwrap().to_owned()
-    }
-
-    /// A change of what has this ETag: its status and answer.
-    pub async fn change(
-        &self,
-        replica: usize,
-        method: &Method,
-        path: &str,
-        tag: &str,
-        body: &Value,
-    ) -> (StatusCode, Value) {
-        let url = format!("{}/admin/v1{path}", self.admins[replica]);
-        let bearer = format!("Bearer {}", self.site.token);
-        let headers = [("authorization", bearer.as_str()), ("if-match", tag), ("content-type", "application/json")];
-        let asked = wire::request(method.clone(), &url, &headers, body.to_string().into_bytes());
-        let (status, _, answer) = wire::whole(wire::send(asked).await).await.unwrap();
-        (StatusCode::from_u16(status).unwrap(), serde_json::from_slice(&answer).unwrap_or_default())
-    }
-
-    /// One small call of a key through a replica: its status and answer.
-    pub async fn call(&self, replica: usize, key: &str, model: &str) -> (StatusCode, Value) {
-        let url = format!("{}/compatible-mode/v1/chat/completions", self.origins[replica]);
-        let body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 300});
-        let (status, answer) = self.site.wire.ask(Method::POST, &url, key, &body).await.unwrap();
-        (status, serde_json::from_slice(&answer).unwrap_or_default())
-    }
-
-    /// Starts a replica and waits until its operator's listener answers; `ready` = until it admits calls.
-    pub async fn serve(&self, replica: usize, ready: bool) -> Process {
-        let mut command = bare(program(), &self.folder);
-        command.envs(self.variables[replica].iter().map(|(name, value)| (name, value))).arg("serve");
-        let log = self.folder.path().join(format!("serve-{replica}.log"));
-        command.stderr(std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap());
-        let process = Process::start(&mut command);
-        self.wait(replica, if ready { &[StatusCode::OK] } else { &[StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE] })
-            .await;
-        process
-    }
-
-    /// Starts all of them.
-    pub async fn serve_all(&self) -> Vec<Process> {
-        let mut processes = Vec::new();
-        for replica in 0..REPLICAS {
-            processes.push(self.serve(replica, true).await);
-        }
-        processes
-    }
-
-    /// Waits until a replica's readiness is one of these.
-    pub async fn wait(&self, replica: usize, wanted: &[StatusCode]) {
-        let (url, since) = (format!("{}/readyz?verbose", self.admins[replica]), Instant::now());
-        loop {
-            let answer = self.site.wire.ask(Method::GET, &url, "", &Value::Null).await;
-            if answer.as_ref().is_ok_and(|(status, _)| wanted.contains(status)) {
-                return;
-            }
-            if since.elapsed() > PATIENCE {
-                let log = std::fs::read_to_string(self.folder.path().join(format!("serve-{replica}.log")));
-                panic!("replica {replica}: {answer:?} instead of {wanted:?}\n{}", log.unwrap_or_default());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    pub async fn wait_all(&self, wanted: StatusCode) {
-        for replica in 0..REPLICAS {
-            self.wait(replica, &[wanted]).await;
-        }
-    }
-
-    /// A command of the program with the first replica's settings.
-    pub fn cli(&self, words: &[&str]) -> Output {
-        let mut command: Command = bare(program(), &self.folder);
-        command.envs(self.variables[0].iter().map(|(name, value)| (name, value))).args(words);
-        command.output().unwrap()
-    }
-
-    /// The same, which must succeed.
-    pub fn must(&self, words: &[&str]) -> String {
-        let output = self.cli(words);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{words:?}: {said}");
-        said
-    }
-
-    /// The journals of all replicas.
-    pub fn journals(&self) -> Vec<String> {
-        (0..REPLICAS).map(|replica| state(&self.folder, replica).join("replica.db").display().to_string()).collect()
-    }
-
-    /// Load over all replicas while the trouble lasts.
-    pub async fn under_load<T>(&self, trouble: impl Future<Output = T>) -> (Report, T) {
         let settings = load::Settings {
-            targets: self.origins.iter().map(|origin| origin.parse().unwrap()).collect(),
-            key: self.site.key.clone(),
+            targets: trio.grounds.iter().map(|ground| ground.site.origin.parse().unwrap()).collect(),
+            key: trio.site().key.clone(),
             models: vec![MODEL.to_owned()],
-            requests: Some(u64::MAX),
-            concurrency: 12,
-            stream_share: 0.5,
-            abort_share: 0.1,
+            duration: Some(Duration::from_secs(3_600)),
+            concurrency: 24,
+            rate: Some(RATE),
             max_tokens: Some(200),
             call_timeout: Duration::from_secs(20),
-            seed: 7,
+            stop: trio.stop.clone(),
             ..load::Settings::default()
         };
-        let stop = settings.stop.clone();
-        let trouble = async {
-            let done = trouble.await;
-            stop.cancel();
-            done
-        };
-        let (report, done) = tokio::join!(load::run(settings, |_| ()), trouble);
-        (report.expect("the load begins"), done)
+        trio.load = Some(tokio::spawn(async { load::run(settings, |_| ()).await.expect("the load begins") }));
+        trio.run().await;
+        trio
     }
 
-    /// What one small call is answered by each replica.
-    pub async fn answers(&self) -> Vec<StatusCode> {
-        let mut answers = Vec::new();
-        let body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 300});
-        for origin in &self.origins {
-            let url = format!("{origin}/compatible-mode/v1/chat/completions");
-            answers.push(self.site.wire.ask(Method::POST, &url, &self.site.key, &body).await.unwrap().0);
+    fn site(&self) -> &Site {
+        &self.grounds[0].site
+    }
+
+    /// Some undisturbed load.
+    pub async fn run(&self) {
+        let calls = self.calls().await;
+        let since = Instant::now();
+        while self.calls().await < calls + 40 {
+            assert!(since.elapsed() < DEADLINE, "no calls go through");
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        answers
     }
 
-    /// Uses the grant up and compares the two ledgers; shows what came of it.
-    pub async fn judge(&self, label: &str, report: &Report) {
-        let before = self.site.settled().await;
-        check(label, "after the trouble", &before);
-        self.site.use_up(MODEL).await;
-        let lines = self.site.settled().await;
-        check(label, "used up", &lines);
-        let line = lines[MODEL];
+    /// How many calls reached the upstream.
+    async fn calls(&self) -> u64 {
+        let url = format!("{}/ledger", self.site().simulator);
+        let (_, body) = self.site().wire.ask(Method::GET, &url, "", &Value::Null).await.expect("the simulator answers");
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        body["models"][MODEL]["calls"].as_u64().unwrap_or(0)
+    }
+
+    /// Waits until each replica refuses for want of the store. Notes how long after the fault the last one did, and the longest that a
+    /// refused call took.
+    pub async fn refuses(&mut self) {
+        let since = Instant::now();
+        let each = self.grounds.iter().map(|ground| async {
+            let mut longest = Duration::ZERO;
+            let mut first = None;
+            for _ in 0..1_000 {
+                let begun = Instant::now();
+                let (status, code) = probe(&ground.site).await;
+                if status == StatusCode::SERVICE_UNAVAILABLE {
+                    assert_eq!(code, "gratis_store_unavailable");
+                    longest = longest.max(begun.elapsed());
+                    let first = *first.get_or_insert(since.elapsed());
+                    if since.elapsed() > first + Duration::from_millis(500) {
+                        return (first, longest);
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("it goes on without the store: {}", ground.log());
+        });
+        for (first, longest) in join_all(each).await {
+            self.times.push(("refused after", first));
+            self.times.push(("refusal takes", longest));
+        }
+    }
+
+    /// Waits until each replica lets calls through again, and notes how long it took.
+    pub async fn recovers(&mut self) {
+        let since = Instant::now();
+        for ground in &self.grounds {
+            let mut last;
+            while {
+                last = probe(&ground.site).await;
+                last.0 != StatusCode::OK
+            } {
+                if since.elapsed() > DEADLINE {
+                    let (_, ready) = ground
+                        .site
+                        .wire
+                        .ask(Method::GET, &format!("{}/readyz?verbose", ground.site.admin), "", &Value::Null)
+                        .await
+                        .expect("readyz");
+                    panic!("it does not go on: {last:?}, {}, {}", String::from_utf8_lossy(&ready), ground.log());
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        self.times.push(("recovered after", since.elapsed()));
+    }
+
+    /// `gratis store resume`.
+    pub async fn resume(&self) {
+        self.grounds[0].must(&["store", "resume", "--yes"]).await;
+    }
+
+    /// SIGTERM to each replica that runs.
+    pub async fn stop(&mut self) {
+        for replica in &mut self.replicas {
+            if let Some(replica) = replica.take() {
+                self.times.push(("stopped in", replica.stop().await));
+            }
+        }
+    }
+
+    /// Starts each replica that does not run.
+    pub async fn start_again(&mut self) {
+        for (replica, ground) in self.replicas.iter_mut().zip(&self.grounds) {
+            if replica.is_none() {
+                *replica = Some(ground.serve().await.0);
+            }
+        }
+    }
+
+    /// Stops the replicas, makes the ledger again from their journals, and starts them.
+    pub async fn rebuild(&mut self) {
+        self.stop().await;
+        let journals: Vec<PathBuf> = self.grounds.iter().map(journal).collect();
+        let mut words = vec!["store", "rebuild", "--yes"];
+        words.extend(journals.iter().map(|file| file.to_str().expect("UTF-8")));
+        self.grounds[0].must(&words).await;
+        self.start_again().await;
+    }
+
+    /// How many settlements wait in the journals of the replicas.
+    pub fn parked(&self) -> u64 {
+        let count = |ground: &Ground| -> u64 {
+            let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+            let file = rusqlite::Connection::open_with_flags(journal(ground), flags).expect("a journal");
+            let count = file.query_row("SELECT count(*) FROM parked", (), |row| row.get::<_, i64>(0));
+            u64::try_from(count.expect("its parked settlements")).expect("a count")
+        };
+        self.grounds.iter().map(count).sum()
+    }
+
+    pub fn note(&mut self, what: &'static str, time: Duration) {
+        self.times.push((what, time));
+    }
+
+    /// Ends the load, uses the grant up, and compares the two ledgers.
+    pub async fn finish(mut self, name: &str) -> Line {
+        self.run().await;
+        self.stop.cancel();
+        let report = self.load.take().expect("a load").await.expect("the load ends");
+        let before = self.site().settled().await[MODEL];
+        for ground in &self.grounds {
+            ground.site.use_up(MODEL).await;
+        }
+        let line = self.site().settled().await[MODEL];
         println!(
-            "{label}: {} calls completed, {} errors; charged {}, spent {}, presumed {} of {} granted; overspent {}, drift {}",
+            "{name}: calls {} (load completed {} of {}), charged {}, spent {}, presumed {}, granted {}, overspent {}, drift {}",
+            line.calls,
             report.completed,
-            report.errors.values().sum::<u64>(),
+            report.requests,
             line.charged,
             line.spent,
             line.presumed,
@@ -242,35 +213,41 @@ impl Trio {
             line.overspent(),
             line.drift()
         );
-        assert!(line.left() < MINIMAL.max(line.granted / 20), "{label}: refused with that much left: {line:?}");
-        assert!(report.completed > 0, "{label}: nothing went through");
+        println!("{name}: times {:?}", self.worst());
+        println!("{name}: errors {:?}", report.errors);
+        let refused_for_good = report.errors.keys().find(|error| error.starts_with('4'));
+        assert_eq!(refused_for_good, None, "a fault of the store was told as a fault of the client");
+        for line in [before, line] {
+            assert_eq!((line.overspent(), line.drift()), (0, 0), "{line:?}");
+            assert!(line.spent + line.presumed <= line.granted, "{line:?}");
+        }
+        assert!(line.left() < MINIMAL && line.left() * 20 <= line.granted, "refused with that much left: {line:?}");
+        assert!(report.completed >= 80, "next to no call went through: {report:?}");
+        line
+    }
+
+    /// The longest of each time.
+    fn worst(&self) -> Vec<(&'static str, Duration)> {
+        let mut worst: Vec<(&'static str, Duration)> = Vec::new();
+        for &(what, time) in &self.times {
+            match worst.iter_mut().find(|(known, _)| *known == what) {
+                Some((_, longest)) => *longest = time.max(*longest),
+                None => worst.push((what, time)),
+            }
+        }
+        worst
     }
 }
 
-fn check(label: &str, when: &str, lines: &BTreeMap<String, Line>) {
-    for (model, line) in lines {
-        assert_eq!((line.overspent(), line.drift()), (0, 0), "{label}, {when}: {model}: {line:?}");
-        assert!(line.spent + line.presumed <= line.granted, "{label}, {when}: {model}: {line:?}");
-    }
+fn journal(ground: &Ground) -> PathBuf {
+    ground.state().join("replica.db")
 }
 
-fn state(folder: &TempDir, replica: usize) -> PathBuf {
-    folder.path().join(format!("state-{replica}"))
-}
-
-fn settings(url: &str, state: &Path, (clients, operators): (u16, u16), simulator: &str) -> Variables {
-    vec![
-        ("GRATIS_SERVER__LISTEN", format!("127.0.0.1:{clients}")),
-        ("GRATIS_ADMIN__LISTEN", format!("127.0.0.1:{operators}")),
-        ("GRATIS_STORE__URL", url.to_owned()),
-        ("GRATIS_STORE__STATE_DIR", state.display().to_string()),
-        ("GRATIS_STORE__LEASE", "5s".to_owned()),
-        ("GRATIS_STORE__TIMEOUT", "1s".to_owned()),
-        ("GRATIS_LOG__FILTER", "warn".to_owned()),
-        ("GRATIS_LOG__REQUESTS", "false".to_owned()),
-        ("GRATIS_QUOTA__PRESUMED_BREAKER", "1000000".to_owned()),
-        ("GRATIS_UPSTREAM__DEFAULT__BASE_URL", format!("{simulator}/compatible-mode/v1")),
-        ("GRATIS_UPSTREAM__DEFAULT__ALLOW_PRIVATE", "true".to_owned()),
-        ("DASHSCOPE_API_KEY", "sk-simulator".to_owned()),
-    ]
+/// One small call: the status and the error's code.
+async fn probe(site: &Site) -> (StatusCode, String) {
+    let url = format!("{}/compatible-mode/v1/chat/completions", site.origin);
+    let body = json!({"model": MODEL, "max_tokens": 16, "messages": [{"role": "user", "content": "hi"}]});
+    let (status, body) = site.wire.ask(Method::POST, &url, &site.key, &body).await.expect("it answers");
+    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    (status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
 }

@@ -1,8 +1,7 @@
 //! The books: each command is one script call.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redis::Cmd;
 
@@ -24,18 +23,39 @@ use super::{Redis, args, scripts};
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) keys: AccountKeys,
-    /// The highest count that was acknowledged: the store must never show a lower one within an epoch.
-    acknowledged: AtomicU64,
-    epoch: AtomicU64,
+    acknowledged: Mutex<Acknowledged>,
+}
+
+/// The highest count that was acknowledged within an epoch: the store must never show a lower one. An operator's word begins a new
+/// epoch, in which what was before counts no more.
+#[derive(Debug)]
+struct Acknowledged {
+    epoch: u64,
+    count: u64,
 }
 
 impl Place {
-    /// What the store must at least show. An operator's word begins a new epoch, in which what was before counts no more.
+    fn new(keys: AccountKeys, epoch: u64, count: u64) -> Self {
+        Self { keys, acknowledged: Mutex::new(Acknowledged { epoch, count }) }
+    }
+
+    /// What the store must at least show in this epoch.
     fn acknowledged(&self, epoch: u64) -> u64 {
-        if self.epoch.swap(epoch, Ordering::AcqRel) != epoch {
-            self.acknowledged.store(0, Ordering::Release);
+        self.noted(epoch, 0)
+    }
+
+    /// Notes a count that was acknowledged to a call of this epoch; answers the highest one. Both at once, so that no call takes the
+    /// count of the epoch before into this one. An answer that comes late, after an operator's word, counts for nothing.
+    fn noted(&self, epoch: u64, count: u64) -> u64 {
+        let mut known = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        if epoch > known.epoch {
+            *known = Acknowledged { epoch, count: 0 };
         }
-        self.acknowledged.load(Ordering::Acquire)
+        if epoch < known.epoch {
+            return 0;
+        }
+        known.count = known.count.max(count);
+        known.count
     }
 }
 
@@ -47,11 +67,7 @@ impl Places {
     /// Those that the journal knows, with what it saw acknowledged.
     pub(super) fn known(seen: BTreeMap<AccountId, u64>, keys: &Keys, epoch: u64) -> Self {
         let place = |(account, count): (AccountId, u64)| {
-            let place = Place {
-                keys: keys.account(&account),
-                acknowledged: AtomicU64::new(count),
-                epoch: AtomicU64::new(epoch),
-            };
+            let place = Place::new(keys.account(&account), epoch, count);
             (account, Arc::new(place))
         };
         Self(RwLock::new(seen.into_iter().map(place).collect()))
@@ -66,10 +82,7 @@ impl Redis {
         }
         drop(places);
         let mut places = self.places.0.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || {
-            let (acknowledged, epoch) = (AtomicU64::new(0), AtomicU64::new(self.link.epoch()));
-            Arc::new(Place { keys: self.keys.account(account), acknowledged, epoch })
-        };
+        let new = || Arc::new(Place::new(self.keys.account(account), self.link.epoch(), 0));
         Arc::clone(places.entry(account.clone()).or_insert_with(new))
     }
 
@@ -88,20 +101,23 @@ impl Redis {
         let mut cmd = script.call(&keys.collect::<smallvec::SmallVec<[&[u8]; 4]>>());
         cmd.arg(self.count_field.as_str()).arg(hold.as_str());
         let given = self.given.as_ref().map(Clock::now);
-        fill(&mut cmd, Numbers::new(given, place.acknowledged(self.link.epoch())));
+        let epoch = self.link.epoch();
+        fill(&mut cmd, Numbers::new(given, place.acknowledged(epoch)));
         let value = match self.link.run(script, hash, cmd).await {
             Ok(value) => value,
             Err(error) => {
-                if let LinkError::Script { code, detail } = &error
-                    && code == "ROLLEDBACK"
-                {
-                    self.link.roll_back(detail).await;
+                if let LinkError::Script { code, detail } = &error {
+                    match code.as_str() {
+                        "ROLLEDBACK" => self.link.roll_back(detail).await,
+                        "NOACCOUNT" => self.is_there().await?,
+                        _ => {}
+                    }
                 }
                 return Err(self.failure(account, error));
             }
         };
         let said = reply::said(value, asked).map_err(unreadable)?;
-        place.acknowledged.fetch_max(said.count, Ordering::AcqRel);
+        place.noted(epoch, said.count);
         self.heard(said.now);
         Ok(said)
     }
@@ -268,5 +284,19 @@ impl LedgerStore for Redis {
     fn check(&self) -> Answer<'_, ()> {
         let link = self.link.check().map_err(|error| self.failure(&AccountId::from(""), error));
         Box::pin(std::future::ready(link.and_then(|()| self.journal.check())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_acknowledged_before_an_operators_word_counts_no_more() {
+        let place = Place::new(Keys::new("gratis").account(&"a".into()), 1, 7);
+        assert_eq!((place.acknowledged(1), place.noted(1, 9), place.noted(1, 8)), (7, 9, 9));
+        assert_eq!((place.acknowledged(2), place.noted(2, 3)), (0, 3));
+        // An answer to a call of the epoch before.
+        assert_eq!((place.noted(1, 50), place.acknowledged(2)), (0, 3));
     }
 }

@@ -19,6 +19,8 @@ use super::{Redis, reply};
 const FRESH: Duration = Duration::from_secs(5);
 /// How long it is used while the store cannot be asked (FAULTS F-AUT-3).
 const STALE: Duration = Duration::from_secs(60);
+/// What part of a call's time a look-up may take that can be done without, so that a store that falls silent delays a refusal once.
+const PART: u32 = 5;
 /// Look-ups that are kept; beyond that all are forgotten and made anew.
 const KEPT: usize = 100_000;
 
@@ -88,6 +90,17 @@ impl Redis {
         Ok(Some(Caller { account, site, key: Arc::new(key) }))
     }
 
+    /// Who cannot be found is unknown only where there is a ledger: a store that was emptied knows nobody.
+    pub(super) async fn is_there(&self) -> Result<(), StoreError> {
+        let (key, mut get) = (self.keys.meta(), redis::cmd("HGET"));
+        get.arg(&key).arg("ledger");
+        if self.ask(&key, &get, false).await? == Value::Nil {
+            let detail = "the shared store has lost its ledger".to_owned();
+            return Err(StoreError { kind: StoreErrorKind::Unavailable, detail });
+        }
+        Ok(())
+    }
+
     async fn claim_digest(&self, account: &AccountId, id: &str, digest: &KeyDigest) -> Result<(), StoreError> {
         let owner = format!("{account}\n{id}");
         let (key, mut claim) = (self.keys.digest(digest), redis::cmd("SET"));
@@ -111,16 +124,29 @@ impl KeyStore for Redis {
             return Box::pin(std::future::ready(Ok(Some(known.caller.clone()))));
         }
         Box::pin(async move {
-            match self.look_up(digest).await {
+            let stale = known.filter(|known| known.since.elapsed() < STALE);
+            let looked_up = match &stale {
+                None => self.look_up(digest).await,
+                Some(_) => tokio::time::timeout(self.settings.timeout / PART, self.look_up(digest))
+                    .await
+                    .unwrap_or_else(|_| {
+                        Err(StoreError {
+                            kind: StoreErrorKind::TimedOut,
+                            detail: "the look-up of a key took too long".to_owned(),
+                        })
+                    }),
+            };
+            match looked_up {
                 Ok(Some(caller)) => {
                     self.callers.put(digest, &caller);
                     Ok(Some(caller))
                 }
                 Ok(None) => {
+                    self.is_there().await?;
                     self.callers.forget(digest);
                     Ok(None)
                 }
-                Err(error) => match (error.kind, known.filter(|known| known.since.elapsed() < STALE)) {
+                Err(error) => match (error.kind, stale) {
                     (StoreErrorKind::Unavailable | StoreErrorKind::TimedOut, Some(known)) => Ok(Some(known.caller)),
                     _ => Err(error),
                 },

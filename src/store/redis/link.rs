@@ -35,9 +35,13 @@ use super::{OpenError, Settings};
 use crate::clock::Clock;
 use address::Address;
 use fault::Fault;
+use find::Finder;
 use layout::{Seat, slot};
-use server::Server;
+use server::{Call, Server};
 use standing::Halt;
+
+/// Warns the other replicas: see the script.
+const ALARM: &str = include_str!("link/alarm.lua");
 
 /// How often the store is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -49,13 +53,18 @@ const LOOK_LEAST: Duration = Duration::from_millis(50);
 const DIAL: Duration = Duration::from_secs(1);
 
 /// The servers that take writes; `None` = it cannot be reached.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Members(Vec<(Seat, Option<Arc<Server>>)>);
 
 impl Members {
     /// The server of a slot.
     fn of(&self, slot: u16) -> Option<&Arc<Server>> {
         self.0.iter().find(|(seat, _)| seat.holds(slot))?.1.as_ref()
+    }
+
+    /// The server at an address.
+    fn at(&self, address: &str) -> Option<&Arc<Server>> {
+        self.0.iter().find(|(seat, _)| seat.address == address)?.1.as_ref()
     }
 }
 
@@ -69,6 +78,10 @@ struct Inner {
     dial_within: Duration,
     accept_loss: bool,
     pepper_mark: Option<String>,
+    finder: Finder,
+    /// Those that the last look found, whether they passed or not: their connections serve the next look.
+    found: ArcSwap<Members>,
+    /// Those that calls are sent to.
     members: ArcSwap<Members>,
     /// `None` = calls are sent.
     halt: ArcSwapOption<Halt>,
@@ -110,6 +123,8 @@ impl Link {
             dial_within: DIAL.max(settings.timeout),
             accept_loss: settings.accept_loss,
             pepper_mark: settings.pepper_mark.clone(),
+            finder: Finder::default(),
+            found: ArcSwap::default(),
             members: ArcSwap::default(),
             halt: ArcSwapOption::from_pointee(Halt::Unreachable("not connected yet".to_owned())),
             class: ArcSwapOption::empty(),
@@ -183,12 +198,16 @@ impl Link {
              replicas' journals by `gratis store rebuild`, then go on with `gratis store resume`"
         );
         let epoch = self.epoch();
-        *self.inner.rolled.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoch, why.clone()));
-        self.inner.halt.store(Some(Arc::new(Halt::Suspended(why.clone()))));
+        {
+            // Together: a look that is about to end must not clear it.
+            let mut rolled = self.inner.rolled.lock().unwrap_or_else(PoisonError::into_inner);
+            *rolled = Some((epoch, why.clone()));
+            self.inner.halt.store(Some(Arc::new(Halt::Suspended(why.clone()))));
+        }
         // The others learn of it at their next look. Where it cannot be written they find out by themselves.
         let key = self.inner.keys.meta();
-        let mut alarm = redis::cmd("HSETNX");
-        alarm.arg(&key).arg("alarm").arg(why);
+        let mut alarm = redis::cmd("EVAL");
+        alarm.arg(ALARM).arg(1).arg(&key).arg(why);
         let members = self.inner.members.load_full();
         if let Some(server) = members.of(slot(key.as_bytes()))
             && let Err(error) = self.inner.exchange(server, None, &alarm, true).await
@@ -240,6 +259,11 @@ impl Inner {
                 None => tracing::info!("the shared store is in use"),
             }
         }
+        let rolled = self.rolled.lock().unwrap_or_else(PoisonError::into_inner);
+        let halt = match (halt, &*rolled) {
+            (None, Some((_, why))) => Some(Halt::Suspended(why.clone())),
+            (halt, _) => halt,
+        };
         self.halt.store(halt.clone().map(Arc::new));
         halt
     }
@@ -274,7 +298,17 @@ impl Inner {
         if !server.answers() {
             return Err(LinkError::Unavailable(format!("{} does not answer", server.seat.address)));
         }
-        self.exchange(server, script, cmd, write).await.map_err(LinkError::from)
+        let begun = Clock::stopwatch();
+        let fault = match self.exchange(server, script, cmd, write).await {
+            Ok(value) => return Ok(value),
+            Err(fault) => fault,
+        };
+        // Nothing was done there, and it says where instead. A server that this replica does not know has to pass a look first.
+        let (Fault::Moved(to) | Fault::Ask(to)) = &fault else { return Err(fault.into()) };
+        let Some(server) = members.at(to).filter(|server| server.answers()) else { return Err(fault.into()) };
+        let asking = matches!(fault, Fault::Ask(_));
+        let left = self.timeout.saturating_sub(begun.elapsed());
+        self.exchange_within(left, server, script, Call { cmd, write, asking }).await.map_err(LinkError::from)
     }
 
     /// One exchange within the time that a call may take; whatever speaks for another server makes a look come at once.
@@ -285,7 +319,17 @@ impl Inner {
         cmd: &Cmd,
         write: bool,
     ) -> Result<Value, Fault> {
-        match tokio::time::timeout(self.timeout, server.exchange(script, cmd, write, self.timeout)).await {
+        self.exchange_within(self.timeout, server, script, Call { cmd, write, asking: false }).await
+    }
+
+    async fn exchange_within(
+        &self,
+        within: Duration,
+        server: &Arc<Server>,
+        script: Option<&Script>,
+        call: Call<'_>,
+    ) -> Result<Value, Fault> {
+        match tokio::time::timeout(within, server.exchange(script, call, within)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(fault)) => {
                 match &fault {
@@ -304,7 +348,7 @@ impl Inner {
                 if server.unanswered() {
                     self.hurry.notify_one();
                 }
-                Err(Fault::Lost(format!("{} did not answer in {} ms", server.seat.address, self.timeout.as_millis())))
+                Err(Fault::Lost(format!("{} did not answer in {} ms", server.seat.address, within.as_millis())))
             }
         }
     }

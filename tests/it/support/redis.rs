@@ -65,14 +65,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// A Redis with these lines in its `redis.conf`. Without any it keeps nothing on disk.
+    /// A Redis with these lines in its `redis.conf`; `PORT` in them is its port. Without any it keeps nothing on disk.
     pub fn start(lines: &[&str]) -> Self {
-        Self::start_as("redis-server", &|_| lines.join("\n"), &[])
+        Self::start_guarded(lines, &[])
     }
 
     /// A Redis that `redis-cli` can only ask with these arguments: `--user`, `--pass`, `--tls` and so on.
     pub fn start_guarded(lines: &[&str], access: &[&str]) -> Self {
-        Self::start_as("redis-server", &|_| lines.join("\n"), access)
+        Self::start_as("redis-server", &|port| lines.join("\n").replace("PORT", &port.to_string()), access)
     }
 
     /// One on which nothing acknowledged is lost.
@@ -237,9 +237,14 @@ impl Server {
 
     /// Starts it again on the same port with the same folder, after it was ended, and waits until it answers.
     pub fn restart(&mut self) {
+        self.restart_loading();
+        self.wait_ready();
+    }
+
+    /// The same, without waiting until it has loaded what it keeps.
+    pub fn restart_loading(&mut self) {
         assert!(self.child.is_none(), "it runs");
         assert!(self.spawn(), "it did not come back: {}", self.log());
-        self.wait_ready();
     }
 
     /// Ends it, puts this in the place of what it kept, and starts it again: a restored snapshot. None: nothing was kept.

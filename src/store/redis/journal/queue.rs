@@ -13,7 +13,7 @@ use crate::store::embedded::pen::Failure;
 use crate::store::embedded::queue::{Group, unavailable};
 
 /// How long what nobody waits for may wait for company: the most that a kill can take, and the wake-ups a second that it costs.
-const LINGER: Duration = Duration::from_millis(25);
+const LINGER: Duration = Duration::from_millis(50);
 
 /// How often promises are looked after and commits become durable, while there are calls.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);

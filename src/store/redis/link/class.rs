@@ -49,6 +49,11 @@ impl Class {
         matches!(self, Self::Always | Self::Wait { .. })
     }
 
+    /// How many replicas acknowledge a write, where they have to.
+    pub(in crate::store::redis) fn replicas(self) -> Option<u32> {
+        if let Self::Wait { replicas } = self { Some(replicas) } else { None }
+    }
+
     /// Its name in the documentation.
     pub(in crate::store::redis) fn name(self) -> &'static str {
         match self {
@@ -114,9 +119,6 @@ pub(super) fn unfit(topology: &Topology, facts: &Facts) -> Option<String> {
         return Some(format!("it is Redis {}: 7.0 or newer is needed", facts.version));
     }
     match (facts.mode.as_str(), cluster) {
-        ("sentinel", _) => {
-            return Some("it is a sentinel: write store.url as redis+sentinel://host:port/service".to_owned());
-        }
         ("cluster", false) => {
             return Some("it is a node of a cluster: write store.url as redis+cluster://host:port".to_owned());
         }
@@ -194,7 +196,6 @@ mod tests {
         assert_eq!(why(&one, facts()), "");
         assert!(why(&one, Facts { eviction: "allkeys-lru".to_owned(), ..facts() }).contains("noeviction"));
         assert!(why(&one, Facts { version: "6.0.9".to_owned(), ..facts() }).contains("7.0"));
-        assert!(why(&one, Facts { mode: "sentinel".to_owned(), ..facts() }).contains("redis+sentinel://"));
         assert!(why(&one, Facts { mode: "cluster".to_owned(), ..facts() }).contains("redis+cluster://"));
         assert!(why(&sentinel(), Facts { mode: "cluster".to_owned(), ..facts() }).contains("redis+cluster://"));
         assert!(why(&Topology::Cluster, facts()).contains("redis://"));

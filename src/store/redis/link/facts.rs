@@ -28,7 +28,7 @@ pub(super) struct Facts {
     pub(super) continued: String,
     /// As of Redis: Valkey says with which Redis it is compatible.
     pub(super) version: String,
-    /// `standalone`, `sentinel` or `cluster`.
+    /// `standalone` or `cluster`.
     pub(super) mode: String,
     /// `master` or `slave`.
     pub(super) role: String,
@@ -66,6 +66,9 @@ impl Facts {
         let field =
             |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
         let needed = |name: &str| field(name).map(str::to_owned).ok_or_else(|| format!("its INFO has no {name}"));
+        if field("redis_mode") == Some("sentinel") {
+            return Err("it is a sentinel: write store.url as redis+sentinel://host:port/service".to_owned());
+        }
         Ok(Self {
             run: needed("run_id")?,
             history: needed("master_replid")?,
@@ -149,6 +152,8 @@ pub(super) mod tests {
         let short = INFO.replace("run_id", "other");
         assert!(Facts::read(&[Value::BulkString(short.into()), denied(), denied()]).unwrap_err().contains("run_id"));
         assert!(Facts::read(&[]).is_err());
+        let sentinel = Value::BulkString("redis_mode:sentinel\r\nrun_id:run-a\r\n".into());
+        assert!(Facts::read(&[sentinel, denied(), denied()]).unwrap_err().contains("redis+sentinel://"));
     }
 
     #[test]

@@ -29,6 +29,14 @@ impl Seat {
     }
 }
 
+/// The servers that take writes, as one sentinel or one node knows them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Layout {
+    /// Raised by each failover: what was said with a higher one is newer.
+    pub(super) epoch: u64,
+    pub(super) seats: Vec<Seat>,
+}
+
 /// The slot of a key: of what stands between its first braces, if anything does.
 pub(super) fn slot(key: &[u8]) -> u16 {
     let tag = key.iter().position(|&byte| byte == b'{').and_then(|open| {
@@ -50,8 +58,23 @@ pub(super) fn primary(answer: &Value, service: &str) -> Result<String, String> {
             _ => Err("its answer is no address".to_owned()),
         },
         Value::Nil => Err(format!("it knows no service {service}")),
+        Value::ServerError(error) if error.to_string().contains("unknown command") => {
+            Err("it is no sentinel: write store.url as redis://host:port or redis+cluster://host:port".to_owned())
+        }
         other => Err(format!("it does not say where the primary is: {other:?}")),
     }
+}
+
+/// Reads `SENTINEL MASTER`: how often another was promoted.
+pub(super) fn epoch(answer: &Value) -> Result<u64, String> {
+    field(answer, "config-epoch")
+        .and_then(|epoch| epoch.parse().ok())
+        .ok_or_else(|| format!("it does not say its configuration epoch: {answer:?}"))
+}
+
+/// A field of what a sentinel says of a server.
+fn field(row: &Value, name: &str) -> Option<String> {
+    redis::from_redis_value_ref::<std::collections::HashMap<String, String>>(row).ok()?.remove(name)
 }
 
 /// Reads `SENTINEL REPLICAS`.
@@ -59,10 +82,7 @@ pub(super) fn replicas(answer: &Value) -> Result<Replicas, String> {
     let Value::Array(rows) = answer else { return Err(format!("it does not list the replicas: {answer:?}")) };
     let mut replicas = Replicas::default();
     for row in rows {
-        let flags = redis::from_redis_value_ref::<std::collections::HashMap<String, String>>(row)
-            .ok()
-            .and_then(|mut row| row.remove("flags"))
-            .ok_or("a replica has no flags")?;
+        let flags = field(row, "flags").ok_or("a replica has no flags")?;
         replicas.known += 1;
         if !flags.split(',').any(|flag| matches!(flag, "s_down" | "o_down" | "disconnected")) {
             replicas.live += 1;
@@ -72,7 +92,7 @@ pub(super) fn replicas(answer: &Value) -> Result<Replicas, String> {
 }
 
 /// Reads `CLUSTER NODES`: the masters with slots, in a fixed order. `names`: a node's name is preferred to its number.
-pub(super) fn masters(answer: &Value, names: bool, asked: &str) -> Result<Vec<Seat>, String> {
+pub(super) fn masters(answer: &Value, names: bool, asked: &str) -> Result<Layout, String> {
     let Value::BulkString(bytes) = answer else { return Err(format!("it does not list the cluster: {answer:?}")) };
     let text = String::from_utf8_lossy(bytes);
     let rows: Vec<Row<'_>> = text.lines().filter_map(|line| row(line, names, asked)).collect();
@@ -88,7 +108,7 @@ pub(super) fn masters(answer: &Value, names: bool, asked: &str) -> Result<Vec<Se
         return Err("it knows no master with slots".to_owned());
     }
     seats.sort_by(|a, b| a.slots.cmp(&b.slots));
-    Ok(seats)
+    Ok(Layout { epoch: rows.iter().map(|row| row.epoch).max().unwrap_or(0), seats })
 }
 
 /// A line of `CLUSTER NODES`.
@@ -97,6 +117,7 @@ struct Row<'a> {
     address: String,
     flags: &'a str,
     master: &'a str,
+    epoch: u64,
     slots: Vec<(u16, u16)>,
 }
 
@@ -127,9 +148,10 @@ fn row<'a>(line: &'a str, names: bool, asked: &str) -> Option<Row<'a>> {
         let (first, last) = word.split_once('-').unwrap_or((word, word));
         Some((first.parse().ok()?, last.parse().ok()?))
     };
+    let epoch = words.nth(2)?.parse().ok()?;
     // A slot on its way stands in brackets; until it has arrived it is its owner's.
-    let slots = words.skip(4).filter(|word| !word.starts_with('[')).filter_map(range).collect();
-    Some(Row { id, address, flags, master, slots })
+    let slots = words.skip(1).filter(|word| !word.starts_with('[')).filter_map(range).collect();
+    Some(Row { id, address, flags, master, epoch, slots })
 }
 
 #[cfg(test)]
@@ -162,13 +184,14 @@ mod tests {
             a2 10.0.0.5:7004@17004 slave a1 0 1 1 connected\n\
             a3 10.0.0.6:7005@17005 slave,fail a1 0 1 1 disconnected\n\
             b2 10.0.0.7:7006@17006 slave,fail? b1 0 1 2 connected\n";
-        let seats = masters(&text(nodes), false, "asked.test:7001").unwrap();
+        let Layout { epoch, seats } = masters(&text(nodes), false, "asked.test:7001").unwrap();
+        assert_eq!(epoch, 3);
         let addresses: Vec<_> = seats.iter().map(|seat| seat.address.as_str()).collect();
         assert_eq!(addresses, ["10.0.0.1:7000", "asked.test:7001", "[fe80::1]:7002"]);
         let replicas: Vec<_> = seats.iter().map(|seat| (seat.replicas.live, seat.replicas.known)).collect();
         assert_eq!(replicas, [(1, 2), (1, 1), (0, 0)]);
         assert!(seats[1].holds(16_383) && seats[1].holds(5_461) && !seats[0].holds(5_461));
-        assert_eq!(masters(&text(nodes), true, "x:1").unwrap()[0].address, "one.test:7000");
+        assert_eq!(masters(&text(nodes), true, "x:1").unwrap().seats[0].address, "one.test:7000");
         assert!(masters(&text("x"), false, "x:1").is_err() && masters(&Value::Nil, false, "x:1").is_err());
     }
 
@@ -182,5 +205,7 @@ mod tests {
         let rows = Value::Array(vec![row("slave"), row("s_down,slave"), row("slave,disconnected"), row("slave")]);
         assert_eq!(replicas(&rows).unwrap(), Replicas { live: 2, known: 4 });
         assert!(replicas(&Value::Nil).is_err());
+        assert_eq!(epoch(&Value::Array(vec![text("config-epoch"), text("7")])).unwrap(), 7);
+        assert!(epoch(&row("master")).is_err() && epoch(&Value::Nil).is_err());
     }
 }

@@ -1,12 +1,13 @@
 //! One look at the store: who takes writes, whether it is what this replica knows, and the beat (LEDGER 4).
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::{Cmd, Value};
 
 use super::class::{Class, unfit};
-use super::find;
-use super::layout::slot;
+use super::layout::{Seat, slot};
 use super::server::Server;
 use super::standing::{Beat, Halt, Member, Meta, Plan, behind, judge};
 use super::{Inner, Members};
@@ -15,14 +16,18 @@ use crate::store::redis::reply;
 /// What is counted up in each master: see the script.
 const BEAT: &str = include_str!("beat.lua");
 
+/// How long this replica's own disk may take to remember a look.
+const DISK: Duration = Duration::from_secs(5);
+
 /// The fields of the ledger's own key.
 pub(super) const META_FIELDS: [&str; 5] = ["ledger", "epoch", "complete", "pepper", "alarm"];
 
 impl Inner {
     /// Looks, judges, beats and remembers; afterwards calls go where it was found, or nowhere.
     pub(super) async fn look(&self) -> Result<(), Halt> {
-        let before = self.members.load_full();
+        let before = self.found.load_full();
         let members = self.find(&before).await?;
+        self.found.store(Arc::new(members.clone()));
         let judged = self.judge_and_beat(&members).await;
         match &judged {
             Ok(_) => self.meet(&members, None).await,
@@ -52,7 +57,7 @@ impl Inner {
         let seen = self.journal.remembered();
         let meta = self.meta(members).await?;
         let found = |(seat, server): &(_, Option<Arc<Server>>)| Member {
-            seat: super::layout::Seat::clone(seat),
+            seat: Seat::clone(seat),
             found: server.as_ref().map(|server| (server.facts.clone(), server.class)),
         };
         let found: Vec<Member> = members.0.iter().map(found).collect();
@@ -63,7 +68,10 @@ impl Inner {
             beats.push(self.beat(members, beat).await?);
         }
         let outcome = plan.outcome(&beats, &found);
-        self.journal.remember(outcome).await.map_err(|error| Halt::Unreachable(error.to_string()))?;
+        match tokio::time::timeout(DISK, self.journal.remember(outcome)).await {
+            Ok(remembered) => remembered.map_err(|error| Halt::Unreachable(error.to_string()))?,
+            Err(_) => return Err(Halt::Unreachable("the disk of this replica's journal does not answer".to_owned())),
+        }
         Ok(plan.epoch)
     }
 
@@ -78,41 +86,33 @@ impl Inner {
 
     async fn find(&self, before: &Members) -> Result<Members, Halt> {
         let known: Vec<String> = before.0.iter().map(|(seat, _)| seat.address.clone()).collect();
-        let seats = find::seats(&self.address, &known, self.dial_within).await.map_err(Halt::Unreachable)?;
-        let mut members = Vec::new();
-        let mut said = Vec::new();
-        for seat in seats {
-            let old = before.0.iter().find_map(|(at, server)| server.as_ref().filter(|_| at.address == seat.address));
-            let dialled = async {
-                // What fails on the old connections is tried on new ones: the server may have come back since.
-                if let Some(old) = old
-                    && let Ok(Some(again)) = old.again(&self.address, seat.clone()).await
-                {
-                    return Ok(again);
-                }
-                Server::dial(&self.address, seat.clone(), self.scripts, self.dial_within).await
-            };
-            let server = match tokio::time::timeout(self.dial_within, dialled).await {
-                Ok(Ok(server)) => Some(Arc::new(server)),
-                Ok(Err(why)) => {
-                    said.push(why);
-                    None
-                }
-                Err(_) => {
-                    // The way there may be cut without a word: the next look dials anew.
-                    if let Some(old) = old {
-                        old.give_up();
-                    }
-                    said.push(format!("{} does not answer", seat.address));
-                    None
-                }
-            };
-            members.push((seat, server));
-        }
-        if members.iter().all(|(_, server)| server.is_none()) {
+        let seats = self.finder.seats(&self.address, &known, self.dial_within).await.map_err(Halt::Unreachable)?;
+        let servers = join_all(seats.iter().map(|seat| self.reach(before, seat))).await;
+        if servers.iter().all(Result::is_err) {
+            let said: Vec<String> = servers.into_iter().filter_map(Result::err).collect();
             return Err(Halt::Unreachable(said.join("; ")));
         }
-        Ok(Members(members))
+        Ok(Members(seats.into_iter().zip(servers.into_iter().map(Result::ok)).collect()))
+    }
+
+    /// The server of a seat: over the connections that there are, or over new ones.
+    async fn reach(&self, before: &Members, seat: &Seat) -> Result<Arc<Server>, String> {
+        let reached = async {
+            // What fails on the old connections is tried on new ones: the server may have come back since.
+            if let Some(old) = before.at(&seat.address)
+                && let Ok(Some(again)) = old.again(&self.address, seat.clone()).await
+            {
+                return Ok(Arc::new(again));
+            }
+            Server::dial(&self.address, seat.clone(), self.scripts, self.dial_within).await.map(Arc::new)
+        };
+        tokio::time::timeout(self.dial_within, reached).await.unwrap_or_else(|_| {
+            // The way there may be cut without a word: the next look dials anew.
+            if let Some(old) = before.at(&seat.address) {
+                old.give_up();
+            }
+            Err(format!("{} does not answer", seat.address))
+        })
     }
 
     /// What stands in the ledger's own key; `None` while its server cannot be reached.

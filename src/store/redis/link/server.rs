@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{Cmd, Pipeline, Value};
 
@@ -21,6 +22,16 @@ const LOADS: usize = 3;
 
 /// After so many calls in a row without an answer nobody is sent there until a look says that it answers again.
 const SILENT_AFTER: u32 = 3;
+
+/// One call.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) cmd: &'a Cmd,
+    /// It counts only when it is acknowledged as the class promises.
+    pub(super) write: bool,
+    /// Its slot is on its way to this server.
+    pub(super) asking: bool,
+}
 
 /// A server with its connections.
 pub(super) struct Server {
@@ -45,15 +56,25 @@ impl Server {
     ) -> Result<Self, String> {
         let mut calls = address.dial(&seat.address, within).await?;
         let (facts, class) = examine(address, &seat, &mut calls).await?;
-        let mut waits = Vec::new();
-        if matches!(class, Class::Wait { .. }) {
-            for _ in 0..WAITING {
-                waits.push(address.dial(&seat.address, within).await?);
+        let count = if class.replicas().is_some() { WAITING } else { 0 };
+        let waits = try_join_all((0..count).map(|_| address.dial(&seat.address, within))).await?;
+        for connection in &waits {
+            // A server that was restarted in between would be judged as one process and used as another.
+            if examine(address, &seat, &mut connection.clone()).await?.0.run != facts.run {
+                return Err(format!("{} was just restarted", seat.address));
             }
         }
+        let mut load = redis::pipe();
         for script in scripts {
-            let loaded = calls.req_packed_command(&script.load()).await.and_then(Value::extract_error);
-            loaded.map_err(|error| format!("{} does not take the script {}: {error}", seat.address, script.name))?;
+            load.add_command(script.load());
+        }
+        if !scripts.is_empty() {
+            let loaded = calls.req_packed_commands(&load, 0, scripts.len()).await;
+            let loaded = loaded.map_err(|error| format!("{}: {error}", seat.address))?;
+            for (script, answer) in scripts.iter().zip(loaded) {
+                let refused = |error| format!("{} does not take the script {}: {error}", seat.address, script.name);
+                answer.extract_error().map_err(refused)?;
+            }
         }
         let (turn, lost, unanswered) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicU32::new(0));
         Ok(Self { seat, facts, class, calls, waits, turn, lost, unanswered })
@@ -66,8 +87,7 @@ impl Server {
         }
         let mut calls = self.calls.clone();
         let (facts, class) = examine(address, &seat, &mut calls).await?;
-        let waits = matches!(class, Class::Wait { .. });
-        if facts.run != self.facts.run || waits == self.waits.is_empty() {
+        if facts.run != self.facts.run || class.replicas().is_some() == self.waits.is_empty() {
             return Ok(None);
         }
         let (turn, lost, unanswered) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicU32::new(0));
@@ -93,15 +113,14 @@ impl Server {
     pub(super) async fn exchange(
         &self,
         script: Option<&Script>,
-        cmd: &Cmd,
-        write: bool,
+        call: Call<'_>,
         within: Duration,
     ) -> Result<Value, Fault> {
-        let mut answer = self.once(cmd, write, within).await;
+        let mut answer = self.once(call, within).await;
         for _ in 0..LOADS {
             let (Err(Fault::NoScript), Some(script)) = (&answer, script) else { break };
             self.calls.clone().req_packed_command(&script.load()).await.map_err(|error| Fault::of(&error))?;
-            answer = self.once(cmd, write, within).await;
+            answer = self.once(call, within).await;
         }
         match &answer {
             Err(Fault::Lost(_)) => self.lost.store(true, Ordering::Release),
@@ -110,34 +129,38 @@ impl Server {
         answer
     }
 
-    async fn once(&self, cmd: &Cmd, write: bool, within: Duration) -> Result<Value, Fault> {
+    async fn once(&self, Call { cmd, write, asking }: Call<'_>, within: Duration) -> Result<Value, Fault> {
         let fault = |error| Fault::of(&error);
-        let Class::Wait { replicas } = self.class else {
-            let answer = self.calls.clone().req_packed_command(cmd).await;
-            return answer.and_then(Value::extract_error).map_err(fault);
-        };
-        if !write {
+        let replicas = self.class.replicas().filter(|_| write);
+        if replicas.is_none() && !asking {
             let answer = self.calls.clone().req_packed_command(cmd).await;
             return answer.and_then(Value::extract_error).map_err(fault);
         }
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.waits.len().max(1);
-        let mut connection = self.waits.get(turn).unwrap_or(&self.calls).clone();
-        let mut pipe = Pipeline::with_capacity(2);
+        let mut pipe = Pipeline::with_capacity(3);
+        if asking {
+            pipe.cmd("ASKING");
+        }
         pipe.add_command(cmd.clone());
-        let ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        pipe.cmd("WAIT").arg(replicas).arg(ms.saturating_sub(20).max(1));
-        let answers = connection.req_packed_commands(&pipe, 0, 2).await.map_err(fault)?;
-        let Ok([answer, acknowledged]) = <[Value; 2]>::try_from(answers) else {
-            return Err(Fault::Other("a pipeline of two was not answered by two".to_owned()));
-        };
-        let answer = answer.extract_error().map_err(fault)?;
-        let Value::Int(count) = acknowledged.extract_error().map_err(fault)? else {
-            return Err(Fault::Other("WAIT was not answered by a number".to_owned()));
-        };
-        if count < i64::from(replicas) {
-            return Err(Fault::Short(format!("{count} of {replicas} replicas acknowledged it")));
+        let mut connection = &self.calls;
+        if let Some(replicas) = replicas {
+            let ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            pipe.cmd("WAIT").arg(replicas).arg(ms.saturating_sub(20).max(1));
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(self.waits.len()).unwrap_or(0);
+            connection = self.waits.get(turn).unwrap_or(&self.calls);
         }
-        Ok(answer)
+        let answers = connection.clone().req_packed_commands(&pipe, 0, pipe.len()).await.map_err(fault)?;
+        let mut answers = answers.into_iter().skip(usize::from(asking)).map(Value::extract_error);
+        let missing = || Fault::Lost("an answer is missing".to_owned());
+        let answer = answers.next().ok_or_else(missing)?.map_err(fault)?;
+        // From here on it was done, whatever comes.
+        match (replicas, answers.next()) {
+            (None, _) => Ok(answer),
+            (Some(replicas), Some(Ok(Value::Int(have)))) if have >= i64::from(replicas) => Ok(answer),
+            (Some(replicas), Some(Ok(Value::Int(have)))) => {
+                Err(Fault::Short(format!("{have} of {replicas} replicas acknowledged it")))
+            }
+            (Some(_), other) => Err(Fault::Short(format!("WAIT was not answered by a number: {other:?}"))),
+        }
     }
 }
 

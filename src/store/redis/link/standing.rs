@@ -141,7 +141,7 @@ fn follows(mark: &Mark, member: &Member, facts: &Facts, class: Class, members: &
     mark.waited
         && matches!(class, Class::Wait { .. })
         && mark.address != member.seat.address
-        && (facts.continued == mark.history || facts.history == mark.history)
+        && facts.continued == mark.history
         && !still_there
 }
 

@@ -4,10 +4,10 @@ use redis::{Cmd, Value};
 
 use super::address::Address;
 use super::class::Class;
-use super::find;
+use super::find::Finder;
 use super::layout::slot;
 use super::look::META_FIELDS;
-use super::server::Server;
+use super::server::{Call, Server};
 use super::{DIAL, OpenError, Settings};
 use crate::ledger::Timestamp;
 use crate::store::redis::keys::Keys;
@@ -37,7 +37,7 @@ impl Visit {
         let within = DIAL.max(settings.timeout);
         let failed = |why: String| OpenError(format!("{} cannot be used: {why}", settings.url));
         let mut servers = Vec::new();
-        for seat in find::seats(&address, &[], within).await.map_err(failed)? {
+        for seat in Finder::default().seats(&address, &[], within).await.map_err(failed)? {
             let host = seat.address.clone();
             let dialled = tokio::time::timeout(within, Server::dial(&address, seat, &[], within)).await;
             let server = dialled.map_err(|_| failed(format!("{host} does not answer")))?;
@@ -176,7 +176,8 @@ fn next_cursor(cursor: &mut String, next: &Value) -> Result<(), OpenError> {
 }
 
 async fn on(server: &Server, cmd: &Cmd) -> Result<Value, OpenError> {
-    let answered = tokio::time::timeout(DIAL, server.exchange(None, cmd, true, DIAL)).await;
+    let answered =
+        tokio::time::timeout(DIAL, server.exchange(None, Call { cmd, write: true, asking: false }, DIAL)).await;
     let answer = answered.map_err(|_| OpenError(format!("{} does not answer", server.seat.address)))?;
     answer.map_err(|fault| OpenError(format!("{}: {fault}", server.seat.address)))
 }

@@ -109,17 +109,7 @@ impl Cluster {
         let slot = self.servers[to].cli(&["CLUSTER", "KEYSLOT", key]);
         let from = self.owner(to, key);
         self.begin_migration(&slot, from, to);
-        loop {
-            let keys = self.servers[from].cli(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
-            let keys: Vec<_> = keys.lines().filter(|key| !key.is_empty()).collect();
-            if keys.is_empty() {
-                break;
-            }
-            let port = self.servers[to].port().to_string();
-            let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
-            words.extend(keys);
-            self.servers[from].must(&words);
-        }
+        self.move_keys(&slot, from, to);
         self.end_migration(&slot, from, to);
     }
 
@@ -129,11 +119,36 @@ impl Cluster {
         self.servers[from].must(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &self.id(to)]);
     }
 
+    /// Everything that is in the slot goes.
+    pub fn move_keys(&self, slot: &str, from: usize, to: usize) {
+        loop {
+            let keys = self.servers[from].cli(&["CLUSTER", "GETKEYSINSLOT", slot, "100"]);
+            let keys: Vec<_> = keys.lines().filter(|key| !key.is_empty()).collect();
+            if keys.is_empty() {
+                break;
+            }
+            let port = self.servers[to].port().to_string();
+            let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+            words.extend(keys);
+            self.servers[from].must(&words);
+        }
+    }
+
     /// The slot has arrived.
     pub fn end_migration(&self, slot: &str, from: usize, to: usize) {
         let id = self.id(to);
         self.servers[to].must(&["CLUSTER", "SETSLOT", slot, "NODE", &id]);
         self.servers[from].must(&["CLUSTER", "SETSLOT", slot, "NODE", &id]);
+    }
+
+    /// Makes a server that was a master before one again, in the place of the one that was promoted for it.
+    pub async fn hand_back(&self, old: usize, new: usize) {
+        let up = || self.servers[old].fact("master_link_status").as_deref() == Some("up");
+        until("the old master is in step", up).await;
+        self.servers[old].must(&["CLUSTER", "FAILOVER"]);
+        until("the old master is one again", || self.servers[old].fact("role").as_deref() == Some("master")).await;
+        let follows = || self.servers[new].fact("master_link_status").as_deref() == Some("up");
+        until("the other one follows it", follows).await;
     }
 
     /// Waits until another server than `old` owns the key, as `asked` sees it.
