@@ -24,4 +24,4 @@ pub use command::{
     Ask, Command, Expect, Operation, Origin, Overrun, Reserve, ReserveRules, Resolution, SwitchOff, Usage,
 };
 pub use ids::{AccountId, Amount, GrantId, HoldId, KeyId, MAX_AMOUNT, ModelCode, PoolId, Timestamp};
-pub use outcome::{Admitted, Decline, Done, Entry, EntryKind, Outcome, Refusal, Resolved};
+pub use outcome::{Admitted, Decline, Done, Entry, EntryKind, Outcome, Refusal, Resolved, Shortfall};

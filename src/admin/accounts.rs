@@ -249,7 +249,7 @@ pub(super) async fn operate(store: &dyn Store, account: &AccountId, operation: O
         Outcome::Done(done) => Ok(done),
         Outcome::Declined(decline) => Err(decline.into()),
         other @ (Outcome::Admitted(_)
-        | Outcome::Refused(_)
+        | Outcome::Refused(..)
         | Outcome::AlreadyResolved(_)
         | Outcome::Resolved(_)
         | Outcome::NotOpen(_)

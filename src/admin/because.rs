@@ -31,11 +31,16 @@ pub(super) fn sentences(trace: &Value) -> Vec<String> {
     }
     if let Some(refusal) = text("/refusal") {
         because.push(refused(refusal).to_owned());
-        if matches!(refusal, "used_up" | "busy")
-            && let (Some(needed), Some(input), Some(least)) =
-                (least(trace), count("/bound/input"), count("/bound/least_output"))
-        {
-            because.push(format!("It needs {} at least: {input} of input and {least} of output.", shown(needed)));
+        if let (Some(needed), Some(available), Some(held), Some(grant)) = (
+            count("/shortfall/needed"),
+            count("/shortfall/available"),
+            count("/shortfall/held"),
+            count("/shortfall/grant"),
+        ) {
+            because.push(format!(
+                "It needed {needed} at least; {available} were available beside {held} held by calls in progress, in grant {grant} \
+                 and those after it."
+            ));
         }
         because.extend(grants(trace));
     }
@@ -56,12 +61,6 @@ pub(super) fn sentences(trace: &Value) -> Vec<String> {
         because.push(format!("The switch was last turned {on} at {at} by {by}."));
     }
     because
-}
-
-/// The least that a call has to hold.
-fn least(trace: &Value) -> Option<i64> {
-    let count = |place: &str| trace.pointer(place).and_then(Value::as_i64);
-    Some(count("/bound/input")?.saturating_add(count("/bound/least_output")?))
 }
 
 fn shown(count: i64) -> String {

@@ -294,7 +294,7 @@ fn verdict(outcome: Outcome) -> Result<Verdict, (&'static str, String)> {
         Outcome::Declined(Decline::UnknownPool) => Err((code_of(&Decline::NoGrant), no_quota().to_owned())),
         Outcome::Declined(decline) => Err((code_of(&decline), sentence_of(&decline).to_owned())),
         Outcome::Admitted(_)
-        | Outcome::Refused(_)
+        | Outcome::Refused(..)
         | Outcome::AlreadyResolved(_)
         | Outcome::Resolved(_)
         | Outcome::NotOpen(_)

@@ -12,8 +12,8 @@ use super::ids::{Amount, GrantId, HoldId, PoolId, Timestamp};
 pub enum Outcome {
     /// The call may go on, within these bounds.
     Admitted(Admitted),
-    /// The call must not go on.
-    Refused(Refusal),
+    /// The call must not go on; what is missing, where it does not fit.
+    Refused(Refusal, Option<Shortfall>),
     /// A reserve with an id that is already in the book and cannot go on.
     AlreadyResolved(HoldState),
     /// A hold was resolved by this step.
@@ -88,6 +88,19 @@ pub enum Refusal {
     NotPayable,
     /// The ask is malformed: an amount above the limit.
     TooLarge,
+}
+
+/// The figures of a call that does not fit, as they were when it was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Shortfall {
+    /// The least that the call has to hold.
+    pub needed: Amount,
+    /// What is available, over the grants that are usable.
+    pub available: i64,
+    /// What calls in progress hold of them.
+    pub held: Amount,
+    /// The grant that would be drawn first.
+    pub grant: GrantId,
 }
 
 /// What a resolution posted.

@@ -5,7 +5,7 @@ use super::balance::signed;
 use super::book::{AccountState, BillingMode, Book, Closure, Fund, Hold, HoldState, KeyState, Pool, Switch};
 use super::command::{Overrun, Reserve};
 use super::ids::{Amount, MAX_AMOUNT, Timestamp};
-use super::outcome::{Admitted, Entry, EntryKind, Outcome, Refusal};
+use super::outcome::{Admitted, Entry, EntryKind, Outcome, Refusal, Shortfall};
 use super::plan::{Plan, as_far_as_it_goes, fit, last_call};
 
 pub(super) fn reserve(book: &mut Book, now: Timestamp, ask: Reserve, changes: &mut Vec<Change>) -> Outcome {
@@ -14,7 +14,7 @@ pub(super) fn reserve(book: &mut Book, now: Timestamp, ask: Reserve, changes: &m
     }
     let (mode, plan) = match decide(book, now, &ask) {
         Ok(decision) => decision,
-        Err(refusal) => return Outcome::Refused(refusal),
+        Err(No(refusal, shortfall)) => return Outcome::Refused(refusal, shortfall),
     };
     let deadline = now.plus(ask.lease_ms);
     for line in &plan.lines {
@@ -74,34 +74,43 @@ fn admitted(book: &Book, hold: &Hold, (now, until): (Timestamp, Timestamp), inpu
     }
 }
 
+/// A refusal with its figures.
+struct No(Refusal, Option<Shortfall>);
+
+impl From<Refusal> for No {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal, None)
+    }
+}
+
 /// Key, then account, then model access, then quota (ARCHITECTURE 5).
-fn decide(book: &Book, now: Timestamp, ask: &Reserve) -> Result<(BillingMode, Plan), Refusal> {
+fn decide(book: &Book, now: Timestamp, ask: &Reserve) -> Result<(BillingMode, Plan), No> {
     let key = book.keys.get(&ask.key).filter(|key| key.state == KeyState::Active).ok_or(Refusal::KeyNotActive)?;
     match book.state {
-        AccountState::NotActivated => return Err(Refusal::AccountNotActivated),
-        AccountState::Closed => return Err(Refusal::AccountClosed),
-        AccountState::Overdue { grace_until } if grace_until <= now => return Err(Refusal::Arrearage),
+        AccountState::NotActivated => return Err(Refusal::AccountNotActivated.into()),
+        AccountState::Closed => return Err(Refusal::AccountClosed.into()),
+        AccountState::Overdue { grace_until } if grace_until <= now => return Err(Refusal::Arrearage.into()),
         AccountState::Active | AccountState::Unverified | AccountState::Overdue { .. } => {}
     }
     if !key.models.is_empty() && !key.models.contains(&ask.model) {
-        return Err(Refusal::ModelNotAllowed);
+        return Err(Refusal::ModelNotAllowed.into());
     }
     let ask_total = [ask.ask.input, ask.ask.named, ask.ask.silent, ask.ask.ceiling_input, ask.ask.ceiling_output];
     if ask_total.iter().any(|amount| *amount > MAX_AMOUNT / 8) || ask.ask.least > ask.ask.open_output() {
-        return Err(Refusal::TooLarge);
+        return Err(Refusal::TooLarge.into());
     }
     let pool = book.pools.get(&ask.pool);
     if pool.and_then(|pool| pool.closed).is_some_and(Closure::is_overdue) {
-        return Err(Refusal::Arrearage);
+        return Err(Refusal::Arrearage.into());
     }
     let mode = book.mode(pool, ask.rules.switch_default_on);
     let until = now.max(ask.caller_now).plus(ask.max_call_ms);
     match mode {
         BillingMode::PayAsYouGo if ask.rules.priced => Ok((mode, pay_as_you_go(pool, now, until, ask))),
         BillingMode::PayAsYouGo => {
-            let plan = free_quota_only(pool, now, until, ask).map_err(|refusal| {
+            let plan = free_quota_only(pool, now, until, ask).map_err(|No(refusal, shortfall)| {
                 let ended = matches!(refusal, Refusal::NoGrant | Refusal::Ended | Refusal::UsedUp);
-                if ended { Refusal::NotPayable } else { refusal }
+                No(if ended { Refusal::NotPayable } else { refusal }, shortfall)
             });
             Ok((BillingMode::FreeQuotaOnly, plan?))
         }
@@ -133,22 +142,22 @@ impl Fund {
     }
 }
 
-fn free_quota_only(pool: Option<&Pool>, now: Timestamp, until: Timestamp, ask: &Reserve) -> Result<Plan, Refusal> {
+fn free_quota_only(pool: Option<&Pool>, now: Timestamp, until: Timestamp, ask: &Reserve) -> Result<Plan, No> {
     if !ask.rules.covered {
-        return Err(Refusal::NotCovered);
+        return Err(Refusal::NotCovered.into());
     }
     let pool = pool.filter(|pool| !pool.grants.is_empty()).ok_or(Refusal::NoGrant)?;
     if pool.closed.is_some() {
-        return Err(Refusal::ClosedByProvider);
+        return Err(Refusal::ClosedByProvider.into());
     }
     let funds: Vec<&Fund> = pool.grants.iter().filter(|fund| fund.usable(now, until)).collect();
     if funds.is_empty() {
-        return Err(Refusal::Ended);
+        return Err(Refusal::Ended.into());
     }
     let left = |fund: &Fund| u64::try_from(fund.balance.available()).unwrap_or(0);
     match ask.rules.overrun {
-        Overrun::LastCall => last_call(&funds, &ask.ask),
-        Overrun::Never if !ask.rules.bounded => Err(Refusal::Unbounded),
+        Overrun::LastCall => Ok(last_call(&funds, &ask.ask)?),
+        Overrun::Never if !ask.rules.bounded => Err(Refusal::Unbounded.into()),
         Overrun::Never => {
             let wanted = if pool.overran { ask.ask.at_ceiling() } else { ask.ask };
             if let Some(plan) = fit(&funds, &wanted, left) {
@@ -157,7 +166,13 @@ fn free_quota_only(pool: Option<&Pool>, now: Timestamp, until: Timestamp, ask: &
             // Only holds of calls in progress are in the way where it would fit without them.
             let without_holds = |fund: &Fund| u64::try_from(fund.balance.unspent()).unwrap_or(0);
             let busy = fit(&funds, &wanted, without_holds).is_some();
-            Err(if busy { Refusal::Busy } else { Refusal::UsedUp })
+            let shortfall = funds.first().map(|first| Shortfall {
+                needed: wanted.input.saturating_add(wanted.least()),
+                available: funds.iter().map(|fund| fund.balance.available()).sum(),
+                held: funds.iter().map(|fund| fund.balance.held).sum(),
+                grant: first.grant.id,
+            });
+            Err(No(if busy { Refusal::Busy } else { Refusal::UsedUp }, shortfall))
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::OwnedPermit;
 
 use crate::clock::Clock;
-use crate::ledger::{AccountId, Admitted, HoldId, Origin, Outcome, PoolId, Refusal, Reserve, Resolution};
+use crate::ledger::{AccountId, Admitted, HoldId, Origin, Outcome, PoolId, Refusal, Reserve, Resolution, Shortfall};
 use crate::store::{Store, StoreError, StoreErrorKind};
 
 use super::rejection::Rejection;
@@ -67,6 +67,9 @@ impl Drop for Attempt {
         open.queue.settle(open.permit, open.account, self.hold, Resolution::Release, open.origin);
     }
 }
+
+/// The ledger's no, with its figures where the call does not fit.
+type No = (Refusal, Option<Shortfall>);
 
 /// Asks the store, and waits in line where only the holds of other calls are in the way.
 pub(super) struct Gate {
@@ -165,14 +168,14 @@ impl Gate {
         let open = Open { account: account.clone(), origin, permit, queue: Arc::clone(&self.queue) };
         let mut attempt = Attempt { hold: reserve.hold, open: Some(open) };
         let mut answer = self.ask(account, &reserve).await;
-        if let Ok(Err(Refusal::Busy)) = answer {
-            answer = self.wait_in_line(account, &reserve, patience).await;
+        if let Ok(Err(busy @ (Refusal::Busy, _))) = answer {
+            answer = self.wait_in_line(account, &reserve, patience, busy).await;
         }
         match answer {
             Ok(Ok(admitted)) => Ok(Admission { admitted, hold: reserve.hold, open: attempt.open.take() }),
-            Ok(Err(refusal)) => {
+            Ok(Err((refusal, shortfall))) => {
                 attempt.open = None;
-                Err(Rejection::Refused(refusal))
+                Err(Rejection::Refused(refusal, shortfall))
             }
             Err(error) => {
                 if error.kind != StoreErrorKind::TimedOut {
@@ -202,24 +205,25 @@ impl Gate {
         account: &AccountId,
         reserve: &Reserve,
         patience: Patience,
-    ) -> Result<Result<Admitted, Refusal>, StoreError> {
+        mut busy: No,
+    ) -> Result<Result<Admitted, No>, StoreError> {
         let Some(place) = self.lines.join(account, &reserve.pool, patience.most) else {
-            return Ok(Err(Refusal::Busy));
+            return Ok(Err(busy));
         };
         self.queue.metrics().waited.inc();
         let since = Clock::stopwatch();
         let left = || patience.wait.saturating_sub(since.elapsed());
         let Ok(_turn) = tokio::time::timeout(left(), place.line.turn.lock()).await else {
-            return Ok(Err(Refusal::Busy));
+            return Ok(Err(busy));
         };
         loop {
             let settled = place.line.settled.notified();
             match self.ask(account, reserve).await? {
-                Err(Refusal::Busy) => {}
+                Err(no @ (Refusal::Busy, _)) => busy = no,
                 other => return Ok(other),
             }
             if left().is_zero() {
-                return Ok(Err(Refusal::Busy));
+                return Ok(Err(busy));
             }
             // A time-out here is the look-again, not a failure.
             let _ = tokio::time::timeout(left().min(LOOK_AGAIN), settled).await;
@@ -228,7 +232,7 @@ impl Gate {
 
     /// One reservation. Where its answer was lost on the way it is asked about once more with the same id; a store that is silent is
     /// not, so that a client learns of it within one time-out.
-    async fn ask(&self, account: &AccountId, reserve: &Reserve) -> Result<Result<Admitted, Refusal>, StoreError> {
+    async fn ask(&self, account: &AccountId, reserve: &Reserve) -> Result<Result<Admitted, No>, StoreError> {
         let since = Clock::stopwatch();
         let mut answer = self.store.reserve(account, reserve.clone()).await;
         if matches!(&answer, Err(error) if error.kind == StoreErrorKind::TimedOut) && since.elapsed() < LOST_WITHIN {
@@ -236,7 +240,7 @@ impl Gate {
         }
         match answer? {
             Outcome::Admitted(admitted) => Ok(Ok(admitted)),
-            Outcome::Refused(refusal) => Ok(Err(refusal)),
+            Outcome::Refused(refusal, shortfall) => Ok(Err((refusal, shortfall))),
             Outcome::AlreadyResolved(state) => {
                 let detail = format!("the hold is {state:?} before its call was sent");
                 Err(StoreError { kind: StoreErrorKind::Unavailable, detail })

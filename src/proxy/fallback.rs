@@ -116,11 +116,11 @@ impl Proxy {
             decided = self.metered(shared, (&route, api), &caller, &client, &body, record).await;
         }
         let first = match decided {
-            Err(Rejection::Refused(Refusal::Arrearage)) if self.may_try(shared, &caller, record).await => {
+            Err(Rejection::Refused(Refusal::Arrearage, _)) if self.may_try(shared, &caller, record).await => {
                 record.tries = true;
                 return self.metered(shared, (&route, api), &caller, &client, &body, record).await;
             }
-            Err(rejection @ Rejection::Refused(refusal)) if is_for_quota(refusal) => rejection,
+            Err(rejection @ Rejection::Refused(refusal, _)) if is_for_quota(refusal) => rejection,
             decided => return decided,
         };
         let (asked, decision) = (record.model.clone(), record.decision.clone());

@@ -219,10 +219,10 @@ impl Proxy {
         .inspect_err(|rejection| {
             upstream.breaker.not_sent();
             record.metrics.refused.inc();
-            record.decision.refusal = rejection.refusal();
+            (record.decision.refusal, record.decision.shortfall) = (rejection.refusal(), rejection.shortfall());
         })?;
         if !record.decision.shadow {
-            record.decision.refusal = None;
+            (record.decision.refusal, record.decision.shortfall) = (None, None);
         }
         record.decision.admitted = Some(admission.admitted);
         record.metrics.admitted.inc();
@@ -294,8 +294,8 @@ impl Proxy {
         let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
         match self.parts.gate.admit(&caller.account, reserve, patience).await {
             Ok(admission) => Ok((admission, overrun)),
-            Err(Rejection::Refused(Refusal::NotCovered)) => Err(Rejection::NotCovered(beside.to_vec())),
-            Err(Rejection::Refused(Refusal::ModelNotAllowed)) => Err(Rejection::ModelNotFound(shown(&facts.model))),
+            Err(Rejection::Refused(Refusal::NotCovered, _)) => Err(Rejection::NotCovered(beside.to_vec())),
+            Err(Rejection::Refused(Refusal::ModelNotAllowed, _)) => Err(Rejection::ModelNotFound(shown(&facts.model))),
             Err(rejection) => Err(rejection),
         }
     }

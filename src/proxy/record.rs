@@ -137,6 +137,7 @@ impl Drop for Record {
             self.status = CLIENT_GONE;
         }
         self.all.response(self.status);
+        let shortfall = self.decision.shortfall;
         self.trace();
         if !self.log {
             return;
@@ -153,6 +154,8 @@ impl Drop for Record {
             key = self.key.as_ref().map(KeyId::as_str),
             stream = self.stream,
             held = self.held,
+            needed = shortfall.map(|shortfall| shortfall.needed),
+            available = shortfall.map(|shortfall| shortfall.available),
             input = usage.input,
             output = usage.output,
             ending = self.ending(),

@@ -7,7 +7,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::dialect::{DialectError, ErrorEnvelope, ErrorShape, Kind, render_error};
-use crate::ledger::Refusal;
+use crate::ledger::{Refusal, Shortfall};
 use crate::store::{StoreError, StoreErrorKind};
 
 use super::headers::{ERROR_SOURCE, SHOULD_RETRY};
@@ -45,8 +45,8 @@ pub enum Rejection {
     NotOwned,
     /// The upstream's reply to a call that costs nothing is larger than is kept, or no reply.
     ReplyUnreadable,
-    /// The ledger said no.
-    Refused(Refusal),
+    /// The ledger said no; what is missing, where the call does not fit.
+    Refused(Refusal, Option<Shortfall>),
     /// Free quota only, and these parameters are billed beside the quota.
     NotCovered(Vec<String>),
     /// Free quota only, and calls of this kind are never covered by it.
@@ -140,10 +140,15 @@ impl Shape {
 }
 
 impl Rejection {
+    /// The figures of a call that does not fit.
+    pub(super) fn shortfall(&self) -> Option<Shortfall> {
+        if let Self::Refused(_, shortfall) = self { *shortfall } else { None }
+    }
+
     /// The ledger's no, where it is one.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         match self {
-            Self::Refused(refusal) => Some(*refusal),
+            Self::Refused(refusal, _) => Some(*refusal),
             Self::NotCovered(_) | Self::KindNotCovered(_) => Some(Refusal::NotCovered),
             Self::ModelNotFound(_) => Some(Refusal::ModelNotAllowed),
             Self::NotMetered
@@ -270,7 +275,7 @@ impl Rejection {
                 "gratis_upstream_broken",
                 "The reply of the model endpoint cannot be read.",
             ),
-            Self::Refused(refusal) => refused::shape(*refusal),
+            Self::Refused(refusal, _) => refused::shape(*refusal),
             Self::NotCovered(parameters) => not_covered(parameters),
             Self::KindNotCovered(kind) => kind_not_covered(*kind),
             Self::Store(error) => store(error.kind),

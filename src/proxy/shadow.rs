@@ -46,6 +46,7 @@ impl Proxy {
         if book.never_pay || book.state == AccountState::Unverified || model.prices.is_empty() {
             return Err(rejection);
         }
+        record.decision.shortfall = rejection.shortfall();
         let ask = call_bound.ask;
         let admitted = Admitted {
             input: ask.input,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::ledger::{AccountId, Admitted, Ask, Book, HoldId, KeyId, ModelCode, PoolId, Refusal, Usage};
+use crate::ledger::{AccountId, Admitted, Ask, Book, HoldId, KeyId, ModelCode, PoolId, Refusal, Shortfall, Usage};
 use crate::store::{NoteStore, Shelf, Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -45,6 +45,8 @@ pub(super) struct Decision {
     pub(super) admitted: Option<Admitted>,
     /// The ledger's no.
     pub(super) refusal: Option<Refusal>,
+    /// What was missing, where the call did not fit.
+    pub(super) shortfall: Option<Shortfall>,
     /// The ledger said no, and the call went on all the same (E6).
     pub(super) shadow: bool,
     /// The bounds that went upstream.
@@ -261,6 +263,7 @@ fn told(trace: &Trace, book: Option<&Book>, now: u64) -> Value {
         "instead_of": instead_of,
         "upstream": upstream.as_deref(),
         "refusal": refusal,
+        "shortfall": decision.shortfall,
         "shadow": decision.shadow,
         "beside_the_quota": beside,
         "stripped": decision.stripped,

@@ -26,7 +26,8 @@ async fn no_answer_is_a_fault_or_undocumented() {
     let mut command = Command::new(tool);
     command
         .args(["run", document.to_str().unwrap(), "--url", &gratis.admin, "-H", &format!("Authorization: {token}")])
-        .args(["-c", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"])
+        // All checks but one: what fits the document may be refused for what no document can say, a cursor or an ETag for example.
+        .args(["-c", "all", "--exclude-checks", "positive_data_acceptance"])
         .args(["-n", CALLS, "--seed", "7", "--continue-on-failure", "--warnings", "off"])
         .current_dir(home.path())
         .stdin(std::process::Stdio::null());

@@ -63,7 +63,7 @@ async fn a_recovered_ledger_takes_the_console_s_figure_and_goes_on() {
     let store = open(dir.path()).unwrap();
     assert!(matches!(recover(&slow(dir.path()), &clock()), Err(OpenError::Locked { .. })));
     let refused = store.reserve(&account(), ask(2, 500)).await.unwrap();
-    assert!(matches!(refused, Outcome::Refused(_)), "{refused:?}");
+    assert!(matches!(refused, Outcome::Refused(..)), "{refused:?}");
     let figure = Operation::Sync { pool: pool(), grant: GrantId(1), remaining: 40_000, raise: true };
     assert!(matches!(store.operate(&account(), figure).await.unwrap(), Outcome::Done(_)));
     admit(&store, 3, 500).await;

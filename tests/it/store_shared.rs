@@ -78,7 +78,10 @@ async fn what_one_replica_is_told_stops_the_next_call_on_every_other() {
         let hold = 100 * (number as u128 + 1);
         replicas.change(number % 3, stop).await;
         let answers = replicas.each(hold).await;
-        assert!(answers.iter().all(|answer| *answer == Outcome::Refused(refusal)), "{refusal:?}: {answers:?}");
+        assert!(
+            answers.iter().all(|answer| matches!(answer, Outcome::Refused(found, _) if *found == refusal)),
+            "{refusal:?}: {answers:?}"
+        );
         replicas.change((number + 1) % 3, go).await;
         assert!(replicas.each(hold + 10).await.iter().all(admitted), "after {refusal:?}");
     }
@@ -90,14 +93,14 @@ async fn a_switch_that_is_flipped_on_one_replica_holds_for_the_next_call_on_ever
     replicas.change(0, Operation::SetNeverPay(false)).await;
     let switch = |on| Operation::SetSwitch { pool: pool(), on, rule: SwitchOff::AnyTime, default_on: true };
     // The site's default is on: what does not fit is refused.
-    assert!(replicas.each(1).await.iter().all(|answer| *answer == Outcome::Refused(Refusal::UsedUp)));
+    assert!(replicas.each(1).await.iter().all(|answer| matches!(answer, Outcome::Refused(Refusal::UsedUp, Some(_)))));
     replicas.change(1, switch(false)).await;
     for answer in replicas.each(10).await {
         let Outcome::Admitted(Admitted { mode, may_cost, .. }) = answer else { panic!("{answer:?}") };
         assert_eq!((mode, may_cost), (BillingMode::PayAsYouGo, true));
     }
     replicas.change(2, switch(true)).await;
-    assert!(replicas.each(20).await.iter().all(|answer| *answer == Outcome::Refused(Refusal::UsedUp)));
+    assert!(replicas.each(20).await.iter().all(|answer| matches!(answer, Outcome::Refused(Refusal::UsedUp, Some(_)))));
 }
 
 #[tokio::test]
@@ -130,8 +133,8 @@ async fn of_two_replicas_that_race_for_the_last_token_one_gets_it() {
         };
         let (one, other) = tokio::join!(race(0), race(1));
         let winner = match (one.unwrap(), other.unwrap()) {
-            (Outcome::Admitted(_), Outcome::Refused(Refusal::Busy)) => 0,
-            (Outcome::Refused(Refusal::Busy), Outcome::Admitted(_)) => 1,
+            (Outcome::Admitted(_), Outcome::Refused(Refusal::Busy, Some(_))) => 0,
+            (Outcome::Refused(Refusal::Busy, Some(_)), Outcome::Admitted(_)) => 1,
             both => panic!("round {round}: {both:?}"),
         };
         *[&mut first, &mut second][winner] += 1;

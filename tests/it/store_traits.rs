@@ -166,7 +166,7 @@ async fn a_revoked_key_is_seen_at_once_and_stays_revoked() {
     store.operate(&account(), revoke).await.unwrap();
     assert_eq!(store.caller(&digest(1)).await.unwrap().unwrap().key.state, KeyState::Disabled);
     let refused = store.reserve(&account(), ask(1, 10)).await.unwrap();
-    assert_eq!(refused, Outcome::Refused(Refusal::KeyNotActive));
+    assert_eq!(refused, Outcome::Refused(Refusal::KeyNotActive, None));
     drop(store);
     let store = Embedded::open(settings(dir.path()), clock).unwrap();
     assert_eq!(store.caller(&digest(1)).await.unwrap().unwrap().key.state, KeyState::Disabled);

@@ -14,6 +14,10 @@ fn a_new_operator_walks_from_nothing_to_overdue_and_back() {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    println!("{}", String::from_utf8_lossy(&output.stdout));
+    let walk = String::from_utf8_lossy(&output.stdout);
+    println!("{walk}");
+    // For people: every command with what it printed.
+    let kept = root.join("target/walk.txt");
+    std::fs::write(&kept, &*walk).unwrap_or_else(|why| panic!("{}: {why}", kept.display()));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -53,7 +53,7 @@ impl Fault {
 
     /// Whether only calls in progress are in the way.
     pub(super) fn is_busy(&self) -> bool {
-        matches!(self, Self::Ours(Rejection::Refused(Refusal::Busy)))
+        matches!(self, Self::Ours(Rejection::Refused(Refusal::Busy, _)))
     }
 
     pub(super) fn words(&self) -> Words {

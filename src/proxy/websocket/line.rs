@@ -178,12 +178,12 @@ impl Line {
         let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
         let admitted = self.parts.gate.admit(&self.caller.account, reserve, patience).await;
         admitted.map_err(|rejection| {
-            if rejection == Rejection::Refused(Refusal::NotCovered) {
+            if matches!(rejection, Rejection::Refused(Refusal::NotCovered, _)) {
                 return Fault::Ours(Rejection::NotCovered(
                     call.surcharge.iter().map(|name| (*name).to_owned()).collect(),
                 ));
             }
-            if rejection == Rejection::Refused(Refusal::ModelNotAllowed) {
+            if matches!(rejection, Rejection::Refused(Refusal::ModelNotAllowed, _)) {
                 return Fault::Ours(Rejection::ModelNotFound(model.code.to_string()));
             }
             Fault::Ours(rejection)

@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use crate::ledger::{
     Admitted, Balance, BillingMode, Done, Entry, EntryKind, GrantId, HoldId, HoldState, Outcome, PoolId, Resolved,
-    Timestamp, Usage,
+    Shortfall, Timestamp, Usage,
 };
 
 /// What a script answered.
@@ -152,7 +152,12 @@ impl What {
                     deadline: Timestamp(amount(deadline)?),
                 })
             }
-            ("refused", [reason]) => Outcome::Refused(named(text(reason)?)?),
+            ("refused", [reason]) => Outcome::Refused(named(text(reason)?)?, None),
+            ("refused", [reason, needed, available, held, grant]) => {
+                let (needed, held) = (amount(needed)?, amount(held)?);
+                let shortfall = Shortfall { needed, available: int(available)?, held, grant: grant_of(grant)? };
+                Outcome::Refused(named(text(reason)?)?, Some(shortfall))
+            }
             ("already", [state]) => Outcome::AlreadyResolved(state_of(state)?),
             ("not_open", [state]) => Outcome::NotOpen(state_of(state)?),
             ("resolved", cells) => Outcome::Resolved(resolved(cells)?),

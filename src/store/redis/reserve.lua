@@ -4,7 +4,7 @@
 -- max_call (ms), the caller's clock. ARGV[4] hold id, [5] key, [6] model, [7] pool. [8] five digits 0 or 1: last call allowed, switch on by
 -- default, priced, bounded, covered.
 -- Answer: `admitted` {input, output, mode, may cost (0, 1), available, end of the soonest grant used (-1 = none), deadline};
--- `refused` {reason}; `already` {state of the hold}.
+-- `refused` {reason}, and where the call does not fit {.., needed, available, held, grant}; `already` {state of the hold}.
 
 local id, key, model, name = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local row = call('HMGET', account, 'a', replica, 'due', 'k:' .. key, 'p:' .. name)
@@ -53,7 +53,9 @@ if known then
   return admitted(known, input, min(max(known[AMOUNT] - input, 0), named + silent))
 end
 
-local function refused(reason) return answer('refused', count, {reason}) end
+local function refused(reason, shortfall)
+  return answer('refused', count, {reason, unpack(shortfall or {})})
+end
 
 -- Key, then account, then model access, then quota.
 local key_row = row[4]
@@ -177,17 +179,24 @@ local function free_quota_only()
   local plan = fit(funds, available, unpack(asked))
   if plan then return plan end
   -- Only holds of calls in progress are in the way where it would fit without them.
-  return nil, fit(funds, unspent, unpack(asked)) and 'busy' or 'used_up'
+  local reason = fit(funds, unspent, unpack(asked)) and 'busy' or 'used_up'
+  local free, held = 0, 0
+  for _, at in ipairs(funds) do
+    free = free + available(pool, at)
+    held = held + pool[at + HELD]
+  end
+  local least = max(asked[4], asked[2] + asked[3] > 0 and 1 or 0)
+  return nil, reason, {asked[1] + least, free, held, pool[funds[1] + ID]}
 end
 
-local plan, reason
+local plan, reason, shortfall
 if mode == PAID and rule(3) then
   plan = as_far_as_it_goes(usable_funds())
 else
-  plan, reason = free_quota_only()
+  plan, reason, shortfall = free_quota_only()
   if not plan then
     local ended = reason == 'no_grant' or reason == 'ended' or reason == 'used_up'
-    return refused(mode == PAID and ended and 'not_payable' or reason)
+    return refused(mode == PAID and ended and 'not_payable' or reason, shortfall)
   end
   mode = FREE
 end

@@ -66,7 +66,7 @@ impl Expected {
                     && (expected.expires.is_none() || expected.expires == found.expires)
                     && expected.deadline.is_none_or(|deadline| deadline == found.deadline)
             }
-            (Self::Refused(expected), Outcome::Refused(found)) => expected == found,
+            (Self::Refused(expected), Outcome::Refused(found, _)) => expected == found,
             (Self::Already(expected), Outcome::AlreadyResolved(found))
             | (Self::NotOpen(expected), Outcome::NotOpen(found)) => expected == found,
             (Self::Resolved(expected), Outcome::Resolved(found))

@@ -82,7 +82,7 @@ fn nothing_stays_held(done: &Done<'_>, world: &World) -> bool {
 
 /// A refusal is right only where even the least of the call does not fit, the grant ends too soon, or the hold is known.
 fn what_fits_is_admitted(done: &Done<'_>) -> bool {
-    let (Action::Reserve(number), Some(Outcome::Refused(_))) = (done.action, done.outcome) else { return true };
+    let (Action::Reserve(number), Some(Outcome::Refused(..))) = (done.action, done.outcome) else { return true };
     let ask = request(number, done.before.now).ask;
     let overran = done.before.book.pools.values().any(|pool| pool.overran);
     let least = ask.input + if overran { ask.named } else { ask.least };

@@ -65,7 +65,7 @@ fn what_says_no_changes_nothing(step: &Step<'_>, book: &Book) -> Result<(), Stri
         Command::Resolve { .. } | Command::Expire { .. } | Command::Forget { .. } | Command::Operate(_) => false,
     };
     let no = match step.outcome {
-        Outcome::Refused(_) | Outcome::NotOpen(_) | Outcome::AlreadyResolved(_) | Outcome::Declined(_) => true,
+        Outcome::Refused(..) | Outcome::NotOpen(_) | Outcome::AlreadyResolved(_) | Outcome::Declined(_) => true,
         Outcome::Done(gratis::ledger::Done::Unchanged) => true,
         Outcome::Expired { posted, .. } => *posted == 0,
         Outcome::Forgotten(holds) => *holds == 0,

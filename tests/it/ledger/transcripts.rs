@@ -40,7 +40,7 @@ fn the_transcripts_show_every_outcome() {
 pub fn name(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Admitted(admitted) => format!("Admitted {:?}", admitted.mode),
-        Outcome::Refused(refusal) => format!("Refused {refusal:?}"),
+        Outcome::Refused(refusal, _) => format!("Refused {refusal:?}"),
         Outcome::AlreadyResolved(state) => format!("AlreadyResolved {state:?}"),
         Outcome::Resolved(resolved) => format!("Resolved {:?}", resolved.state),
         Outcome::NotOpen(state) => format!("NotOpen {state:?}"),

@@ -47,6 +47,8 @@ async fn a_refused_call_is_explained_with_the_counters() {
     let refused = trace(&notes, &headers).await;
     assert_eq!((&refused["refusal"], &refused["ending"]), (&json!("used_up"), &json!("none")));
     assert_eq!(refused["grants_after_refusal"][0]["available"], 100);
+    let least = refused["bound"]["input"].as_u64().unwrap() + refused["bound"]["least_output"].as_u64().unwrap();
+    assert_eq!(refused["shortfall"], json!({"needed": least, "available": 100, "held": 0, "grant": 1}));
     let mut body = hi("qwen-plus");
     body["enable_search"] = json!(true);
     let (_, headers, _) = call(&world, &body).await;

@@ -107,7 +107,7 @@ fn call(book: &mut Book, covered: bool) -> String {
     match apply(book, NOW, Command::Reserve(reserve), &mut Vec::new()) {
         Outcome::Admitted(admitted) if admitted.may_cost => "paid".to_owned(),
         Outcome::Admitted(_) => "free".to_owned(),
-        Outcome::Refused(refusal) => format!("{refusal:?}"),
+        Outcome::Refused(refusal, _) => format!("{refusal:?}"),
         other => panic!("{other:?}"),
     }
 }
