@@ -108,17 +108,17 @@ impl Proxy {
         record: &mut Record,
     ) -> Result<Prepared, Rejection> {
         let first = match self.metered(shared, (&route, api), &caller, &client, &body, record).await {
-            Err(Rejection::Refused(Refusal::Arrearage)) if self.may_try(shared, &caller, record).await => {
+            Err(Rejection::Refused(Refusal::Arrearage)) if Box::pin(self.may_try(shared, &caller, record)).await => {
                 record.tries = true;
-                return self.metered(shared, (&route, api), &caller, &client, &body, record).await;
+                return Box::pin(self.metered(shared, (&route, api), &caller, &client, &body, record)).await;
             }
             Err(rejection @ Rejection::Refused(refusal)) if is_for_quota(refusal) => rejection,
             decided => return decided,
         };
         let (asked, decision) = (record.model.clone(), record.decision.clone());
-        for target in self.targets(shared, &caller, record).await {
+        for target in Box::pin(self.targets(shared, &caller, record)).await {
             let Some(renamed) = with_model(&body, target.as_str()) else { break };
-            match self.metered(shared, (&route, api), &caller, &client, &renamed, record).await {
+            match Box::pin(self.metered(shared, (&route, api), &caller, &client, &renamed, record)).await {
                 // The switch was turned off meanwhile: its hold is given back, nothing was sent.
                 Ok(Prepared::Metered(ready)) if ready.admission.admitted.mode != BillingMode::FreeQuotaOnly => {
                     ready.admission.resolve(Resolution::Release);

@@ -53,7 +53,8 @@ impl Proxy {
         let shape = ErrorShape::of(request.uri().path(), request.headers());
         record.traces = self.parts.beside.get().and_then(|beside| beside.traces.clone());
         match self.prepare(request, &shared, &mut record).await {
-            Ok(Prepared::Beside(beside)) => match forward::send(&self.parts, *beside, &mut record).await {
+            // What is rare is put aside, so that the future of a metered call, which is moved when it begins, stays small.
+            Ok(Prepared::Beside(beside)) => match Box::pin(forward::send(&self.parts, *beside, &mut record)).await {
                 Ok(response) => response,
                 Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
             },
@@ -61,10 +62,12 @@ impl Proxy {
                 Ok(response) => response,
                 Err((rejection, record)) => self.reject(&rejection, shape, id, record),
             },
-            Ok(Prepared::Socket(opening)) => match websocket::open(&self.parts, &self.shared, *opening, record).await {
-                Ok(response) => response,
-                Err((rejection, record)) => self.reject(&rejection, shape, id, record),
-            },
+            Ok(Prepared::Socket(opening)) => {
+                match Box::pin(websocket::open(&self.parts, &self.shared, *opening, record)).await {
+                    Ok(response) => response,
+                    Err((rejection, record)) => self.reject(&rejection, shape, id, record),
+                }
+            }
             Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
         }
     }
@@ -159,7 +162,7 @@ impl Proxy {
                 Ok(beside(head, route, Bytes::new(), upstream_of(shared, &task), Then::Settle(Box::new(task))))
             }
             Metering::NotCovered(kind) => {
-                self.check_not_covered(shared, &caller, kind, record.id).await?;
+                Box::pin(self.check_not_covered(shared, &caller, kind, record.id)).await?;
                 let body = read(&head, body).await?;
                 let made = Then::Remember(kind, caller.account.clone());
                 if kind == Kind::Batch {
@@ -211,7 +214,7 @@ impl Proxy {
         let admitted = self.admit(shared, caller, &facts, (model, &call_bound), &beside, record.id).await;
         let (admission, overrun) = match admitted {
             Err(rejection) if shared.settings.quota.shadow => {
-                let in_shadow = self.in_shadow(rejection, caller, (model, &call_bound), record).await;
+                let in_shadow = Box::pin(self.in_shadow(rejection, caller, (model, &call_bound), record)).await;
                 in_shadow.map(|admission| (admission, Overrun::default()))
             }
             decided => decided,
