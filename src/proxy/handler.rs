@@ -237,7 +237,8 @@ impl Proxy {
         (record.decision.sent_answer, record.decision.sent_thinking) = (clamp.answer, clamp.thinking_budget);
         record.decision.lowered = lowered;
         let body = facts.splice(body, &clamp);
-        let told = headers::told(&admission, model, &clamp, lowered);
+        let mut told = headers::told(&admission, model, &clamp, lowered);
+        headers::add_stripped(&mut told, &record.decision.stripped);
         Ok(Prepared::Metered(Box::new(Ready {
             watch: Watch { api, unit: model.unit },
             route: route.clone(),

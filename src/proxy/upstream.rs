@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::dialect::Base;
+use crate::ledger::AccountId;
 
 use super::breaker::Breaker;
 use super::settings::UpstreamSettings;
@@ -22,6 +23,7 @@ use super::settings::UpstreamSettings;
 /// A model endpoint with its credential and its pool of connections.
 pub struct Upstream {
     name: Arc<str>,
+    owner: Option<AccountId>,
     base: String,
     /// What the base is below of: all families of paths share the host (W 2.1).
     root: String,
@@ -101,13 +103,32 @@ impl Upstream {
         let name = settings.name.as_str().into();
         let head_timeout = settings.head_timeout;
         let breaker = Breaker::default();
-        Ok(Self { name, base, root, host, bare_host, chat, authorization, head_timeout, client, sockets, breaker })
+        let owner = settings.account.clone();
+        Ok(Self {
+            name,
+            owner,
+            base,
+            root,
+            host,
+            bare_host,
+            chat,
+            authorization,
+            head_timeout,
+            client,
+            sockets,
+            breaker,
+        })
     }
 
     /// Its name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The account whose own provider account it draws on.
+    pub(super) fn owner(&self) -> Option<&AccountId> {
+        self.owner.as_ref()
     }
 
     /// The host without its port.
