@@ -43,6 +43,26 @@ pub(super) fn bound(facts: &Facts, model: &Model, quota: &QuotaSettings) -> Call
     }
 }
 
+/// So many calls of a model, each of which costs the most that it can: what a request asks for does not matter.
+pub(super) fn at_most(model: &Model, calls: u64) -> CallBound {
+    let (input, output) = most(model);
+    let (input, output) = (input.saturating_mul(calls), output.saturating_mul(calls));
+    let ask =
+        Ask { input, named: output, least: output, ceiling_input: input, ceiling_output: output, ..Ask::default() };
+    CallBound { ask, sound: model.is_bounded(), ..CallBound::default() }
+}
+
+/// The most that one call of a model can read and write; of another unit than tokens, all of it as input.
+pub(super) fn most(model: &Model) -> (Amount, Amount) {
+    match (&model.bounds, model.unit) {
+        (Some(bounds), Unit::Tokens) => {
+            (bounds.window.max(bounds.max_input), bounds.max_output.saturating_add(bounds.max_thinking))
+        }
+        (None, Unit::Tokens) => (0, 0),
+        (_, Unit::Images | Unit::Seconds | Unit::Characters | Unit::Voices) => (model.max_units.unwrap_or_default(), 0),
+    }
+}
+
 /// A call that is counted in another unit: what the request itself says it can cost, else the most that the model can.
 fn units(facts: &Facts, unit: Unit, model: &Model) -> CallBound {
     let asked = &facts.units;

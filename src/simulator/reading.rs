@@ -56,7 +56,7 @@ pub(super) fn read(way: Way, headers: &HeaderMap, body: &[u8]) -> Result<Asked, 
     })
 }
 
-fn enabled_header(headers: &HeaderMap, name: &str) -> bool {
+pub(super) fn enabled_header(headers: &HeaderMap, name: &str) -> bool {
     headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"enable"))
 }
 

@@ -1,7 +1,7 @@
 //! The readers of the other calls: what they find, where they write bounds, what they refuse.
 
 use bytes::Bytes;
-use gratis::dialect::{Api, Clamp, DialectError, Encoding, Facts, Finding, Kind, Observer, Reading, Watch};
+use gratis::dialect::{Api, Clamp, DialectError, Encoding, Facts, Finding, Kind, ModelUsage, Observer, Reading, Watch};
 use gratis::ledger::{Unit, Usage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -231,6 +231,17 @@ fn a_usage_is_counted_in_the_models_unit() {
             r#"{"input_tokens":1,"output_tokens":2,"cache_read_input_tokens":3,"cache_creation_input_tokens":4}"#,
             exact(8, 2),
         ),
+        (
+            Api::App,
+            Unit::Tokens,
+            r#"{"models":[{"model_id":"a","input_tokens":3,"output_tokens":4},{"model_id":"b","input_tokens":1,"output_tokens":2}]}"#,
+            exact(4, 6),
+        ),
+        (Api::App, Unit::Tokens, "{}", Reading::None),
+        (Api::App, Unit::Tokens, r#"{"models":[]}"#, Reading::None),
+        (Api::App, Unit::Tokens, r#"{"models":[{"model_id":"a","input_tokens":3}]}"#, Reading::None),
+        (Api::App, Unit::Tokens, r#"{"models":[["a",3,4]]}"#, Reading::None),
+        (Api::App, Unit::Tokens, r#"{"models":[{"model_id":"a","input_tokens":-1,"output_tokens":2}]}"#, Reading::None),
         (Api::Messages, Unit::Tokens, r#"{"input_tokens":1}"#, Reading::None),
         (Api::Embeddings, Unit::Tokens, r#"{"prompt_tokens":23,"total_tokens":23}"#, exact(23, 0)),
         (Api::Reranks, Unit::Tokens, r#"{"total_tokens":79}"#, exact(79, 0)),
@@ -238,6 +249,28 @@ fn a_usage_is_counted_in_the_models_unit() {
         let finding = seen(api, unit, &format!(r#"{{"output":{{"a":1}},"usage":{usage}}}"#));
         assert_eq!(finding.reading, wanted, "{api:?} {usage}");
     }
+}
+
+#[test]
+fn what_an_app_used_is_told_by_model_and_one_that_is_listed_twice_was_called_twice() {
+    let one = |model: &str, input, output| ModelUsage { model: model.to_owned(), usage: Usage { input, output } };
+    let reply = r#"{"output":{"session_id":"s-1","text":"a"},"usage":{"models":[
+        {"model_id":"a","input_tokens":3,"output_tokens":4},{"model_id":"b","input_tokens":1,"output_tokens":2},
+        {"model_id":"a","input_tokens":30,"output_tokens":40}]}}"#;
+    let finding = seen(Api::App, Unit::Tokens, reply);
+    assert_eq!(finding.models, [one("a", 33, 44), one("b", 1, 2)]);
+    assert_eq!(finding.made.as_deref(), Some("s-1"));
+    let event = |usage: &str, finish: &str| {
+        format!("data:{{\"output\":{{\"finish_reason\":\"{finish}\"}},\"usage\":{usage}}}\n\n")
+    };
+    let models =
+        |input: u64| format!("{{\"models\":[{{\"model_id\":\"a\",\"input_tokens\":{input},\"output_tokens\":4}}]}}");
+    let grows = event("{}", "null") + &event(&models(2), "null") + &event(&models(3), "stop");
+    assert_eq!(seen(Api::App, Unit::Tokens, &grows).models, [one("a", 3, 4)]);
+    let shrinks = event(&models(3), "null") + &event(&models(2), "stop");
+    let finding = seen(Api::App, Unit::Tokens, &shrinks);
+    assert_eq!(finding.models, [one("a", 3, 4)]);
+    assert_eq!(finding.reading, Reading::AtLeast(Usage { input: 3, output: 4 }));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::support::wire::{request, send, whole};
 use crate::support::world::{KEY, Plan, World, model, model_of, thinking_model};
 use gratis::catalogue::{Model, ModelType};
 use gratis::ledger::{HoldState, Unit};
+use gratis::proxy::App;
 
 /// A call: its path, its headers, its body.
 pub(crate) struct Call {
@@ -144,11 +145,20 @@ pub(crate) fn tasks(text: &str) -> Vec<Call> {
     ]
 }
 
+/// Calls of an app, whose models are declared.
+pub(crate) fn apps(text: &str) -> Vec<Call> {
+    let plain = call("/api/v1/apps/app-1/completion", json!({"input": {"prompt": text}, "parameters": {}}));
+    let streamed = with(SSE, call(plain.path, plain.body.clone()));
+    vec![plain, streamed]
+}
+
 pub(crate) async fn world(worst: bool, change: impl FnOnce(&mut Plan)) -> World {
     let all = models();
     let mut plan = Plan::new(all[0].clone(), 0);
     plan.grants = all.iter().map(|model| (model.pool.to_string(), 2_000_000)).collect();
     plan.models = all;
+    let models = [("plain".into(), 1), ("thinker".into(), 1)].into();
+    plan.apps.insert("app-1".to_owned(), App { models });
     plan.simulator.worst = worst;
     plan.quota.presumed_breaker = 0;
     change(&mut plan);
@@ -192,7 +202,7 @@ async fn agree(world: &World) {
 async fn what_was_charged_is_what_is_spent_in_every_dialect_and_unit() {
     for worst in [false, true] {
         let world = world(worst, |_| {}).await;
-        for call in calls("Hi, wie geht's? 你好") {
+        for call in calls("Hi, wie geht's? 你好").into_iter().chain(apps("Hi 你好")) {
             let (status, body) = make(&world, &call).await;
             let text = String::from_utf8_lossy(body.as_deref().unwrap_or_default()).into_owned();
             assert_eq!(status, 200, "{} {}: {text}", call.path, call.body);

@@ -251,7 +251,7 @@ impl<'de> Reader<'de> {
 
     /// Judges the parts together.
     fn finish(mut self) -> Result<Facts, DialectError> {
-        if self.facts.model.is_empty() {
+        if self.facts.model.is_empty() && self.facts.api != Api::App {
             // The service's own words (W 1.1).
             let error = DialectError::request("you must provide a model parameter.");
             return Err(DialectError { param: Some("model".to_owned()), ..error });

@@ -23,7 +23,7 @@ impl<'de> Reader<'de> {
         let name = known.name;
         let said = raw.get() != "null";
         match known.role {
-            Role::Model => self.facts.model = model(raw)?,
+            Role::Model => self.model(name, raw)?,
             Role::Stream => self.facts.stream = switch(name, raw)?.unwrap_or(false),
             Role::StreamOptions => self.stream_options(raw)?,
             Role::Choices => self.n = count(name, raw)?,
@@ -84,6 +84,19 @@ impl<'de> Reader<'de> {
             // They are read as they stream past and never come here.
             Role::Messages | Role::Harmless | Role::Input | Role::Content | Role::Query | Role::Documents => {}
         }
+        Ok(())
+    }
+
+    /// The model. An app may be told one as well, by two names; an empty one is none there.
+    fn model(&mut self, name: &str, raw: &'de RawValue) -> Result<(), DialectError> {
+        if self.facts.api == Api::App && raw.get() == "\"\"" {
+            return Ok(());
+        }
+        let model = model(raw)?;
+        if !self.facts.model.is_empty() && self.facts.model != model {
+            return Err(DialectError::parameter(name, "disagrees with another model that is named"));
+        }
+        self.facts.model = model;
         Ok(())
     }
 
