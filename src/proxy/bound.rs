@@ -70,12 +70,14 @@ fn units(facts: &Facts, unit: Unit, model: &Model) -> CallBound {
     let units = match unit {
         Unit::Images if asked.interleaved => most.map(|most| most.max(product(asked.images, asked.max_images))),
         Unit::Images => asked.images.map(|images| product(Some(images), asked.max_images)).or(most),
-        // Seconds that are made are what was asked for, where the model heeds that; seconds that are read nobody knows before.
+        // Seconds that are made are what was asked for, where the model heeds that.
         Unit::Seconds if model.kind == ModelType::Video => {
             let heeded = asked.seconds.filter(|_| model.heeds_duration && !asked.video).or(most);
             heeded.map(|seconds| seconds.saturating_mul(asked.images.unwrap_or(1)))
         }
-        Unit::Seconds => most.map(|most| most.saturating_mul(asked.recordings.max(1))),
+        // Seconds that are read are known where all that is read stands in the request, and in a form that bounds its length.
+        Unit::Seconds if asked.heard > 0 && asked.recordings == 0 && !asked.elsewhere => Some(asked.heard),
+        Unit::Seconds => most.map(|most| most.saturating_mul(asked.recordings.max(1)).saturating_add(asked.heard)),
         // Where nothing that is spoken was found, it may stand where nobody looks for it.
         Unit::Characters if facts.input.unbounded.is_some() || asked.characters == 0 => {
             most.map(|most| most.max(asked.characters))

@@ -6,7 +6,7 @@ use gratis::ledger::{Unit, Usage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::mixed::{calls, tasks};
+use crate::mixed::{calls, tasks, wav_of};
 
 fn read(api: Api, body: &Value) -> Facts {
     Facts::read(api, body.to_string().as_bytes()).unwrap_or_else(|e| panic!("{api:?} {body}: {e}"))
@@ -156,6 +156,15 @@ fn units_are_what_the_request_says() {
     assert_eq!((units(Api::Speech, tagged.clone()).ssml, units(Api::Speech, tagged).spoken), (true, 2));
     let plain = units(Api::Speech, json!({"model": "m", "input": {"text": "a < b"}}));
     assert_eq!((plain.characters, plain.spoken), (5, 5), "only a text that is marked as a whole has tags");
+    for (text, spoken) in [
+        ("<speak>a<![CDATA[all of this is spoken]]></speak>", 49),
+        ("<speak><?x y?>a</speak>", 23),
+        ("<speak><sub alias=\"a > 'b\">x</sub></speak>", 8),
+        ("<speak rate='2'>ab</speak>", 4),
+    ] {
+        let tagged = json!({"model": "m", "input": {"text": text}, "parameters": {"enable_ssml": true}});
+        assert_eq!(units(Api::Speech, tagged).spoken, spoken, "{text}");
+    }
     let film = |input: Value| units(Api::Video, json!({"model": "m", "input": input, "parameters": {"duration": 5}}));
     assert_eq!(
         (film(json!({"prompt": "x", "img_url": "u"})).seconds, film(json!({"img_url": "u"})).video),
@@ -164,7 +173,20 @@ fn units_are_what_the_request_says() {
     assert!(film(json!({"prompt": "x", "video_url": "u"})).video);
     assert!(film(json!({"prompt": "x", "reference_urls": ["u"]})).video);
     let heard = units(Api::Transcription, json!({"model": "m", "input": {"file_urls": ["a", "b", "c"]}}));
-    assert_eq!(heard.recordings, 3);
+    assert_eq!((heard.recordings, heard.heard), (3, 0));
+    let sound = |content: Value| {
+        let body = json!({"model": "m", "input": {"messages": [{"role": "user", "content": content}]}});
+        let facts = read(Api::Generation, &body);
+        assert!(facts.input.unbounded.is_some(), "its tokens are not known");
+        (facts.units.recordings, facts.units.heard, facts.units.elsewhere)
+    };
+    let three = wav_of(3);
+    assert_eq!(sound(json!([{"audio": three}])), (0, 4, false));
+    assert_eq!(sound(json!([{"audio": three}, {"audio": three}, {"text": "a"}])), (0, 8, false));
+    assert_eq!(sound(json!([{"audio": three}, {"audio": "https://example.com/a.wav"}])), (1, 4, true));
+    assert_eq!(sound(json!([{"audio": three, "type": "input_audio"}])), (0, 4, true));
+    assert_eq!(sound(json!([{"audio": [three, three]}])), (2, 0, true));
+    assert_eq!(sound(json!([{"audio_url": ["a", "b"]}, {"audio": three}])), (2, 4, true));
     let drawn = json!({"model": "m", "input": {"prompt": "x"}, "parameters": {"n": 3, "enable_interleave": true, "max_images": 5}});
     let drawn = units(Api::Image, drawn);
     assert_eq!((drawn.images, drawn.max_images, drawn.interleaved), (Some(3), Some(5), true));

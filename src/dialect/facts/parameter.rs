@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::body::{Place, Reader};
 use super::names::{Known, Role};
 use super::skim::is_sound;
+use super::sound::recordings;
 use super::splice_spans::Slot;
 use super::values::{count, model, references, switch};
 use super::{MAX_TOOL_DEPTH, Options, Switch, bound, stream_options, tools};
@@ -74,7 +75,9 @@ impl<'de> Reader<'de> {
             Role::MaxImages => self.facts.units.max_images = count(name, raw)?,
             Role::Interleave => self.facts.units.interleaved = switch(name, raw)?.unwrap_or(false),
             Role::Ssml => self.facts.units.ssml = switch(name, raw)?.unwrap_or(false),
-            Role::Recordings => self.facts.units.recordings += recordings(raw),
+            Role::Recordings => {
+                self.facts.units.recordings = self.facts.units.recordings.saturating_add(recordings(raw));
+            }
             Role::Action => self.action(name, raw)?,
             Role::Voice => {
                 if said && self.facts.api == Api::Voice {
@@ -267,10 +270,4 @@ impl<'de> Reader<'de> {
         };
         Ok(())
     }
-}
-
-/// How many recordings a list names; one where it is none.
-fn recordings(raw: &RawValue) -> u64 {
-    let list: Result<Vec<&RawValue>, _> = serde_json::from_str(raw.get());
-    list.map_or(1, |list| bound::ids(list.len()))
 }
