@@ -37,6 +37,11 @@ impl Admission {
         self.finish(resolution)
     }
 
+    /// On which model's account the hold is, while it is open.
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.open.as_ref().map(|open| &open.origin)
+    }
+
     /// Leaves the hold open: something that was remembered resolves it. Gives whose it is.
     pub(super) fn leave_open(mut self) -> Option<(AccountId, Origin)> {
         self.open.take().map(|open| (open.account, open.origin))

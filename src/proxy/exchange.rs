@@ -11,8 +11,8 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{Error, ResponseFuture};
 use tokio::sync::oneshot;
 
-use crate::dialect::{Api, Encoding, Finding, Kind, Observer, Reading, Seen, UpstreamSignal, Watch};
-use crate::ledger::{AccountId, HoldId, Origin, PoolId, Resolution, Usage};
+use crate::dialect::{Api, Encoding, Finding, Kind, ModelUsage, Observer, Reading, Seen, UpstreamSignal, Watch};
+use crate::ledger::{AccountId, HoldId, ModelCode, Origin, PoolId, Resolution, Unit, Usage};
 use crate::store::{Resource, TaskHold};
 
 use super::admission::Admission;
@@ -22,7 +22,7 @@ use super::record::Record;
 use super::settings::Shared;
 use super::settlement::Settled;
 use super::upstream::{Upstream, UpstreamFailure};
-use super::{tasks, truth};
+use super::{tasks, truth, uncovered};
 
 /// An admitted call: the duty to resolve its hold, with everything that this needs. Dropped, it is presumed at its hold.
 pub(super) struct Call {
@@ -32,6 +32,8 @@ pub(super) struct Call {
     pub(super) watch: Watch,
     pub(super) strip_usage: bool,
     pub(super) admission: Option<Admission>,
+    /// The holds of an app's other models.
+    pub(super) further: Vec<Admission>,
     pub(super) record: Record,
 }
 
@@ -89,6 +91,12 @@ impl Call {
     }
 
     fn presume(&mut self, seen: Option<Usage>) -> Settled {
+        self.blame();
+        self.resolve(Resolution::Presume(seen))
+    }
+
+    /// Counts a reply that does not tell what it cost: too many in a row pause the upstream's calls.
+    fn blame(&self) {
         let quota = &self.shared.settings.quota;
         let now = self.parts.clock.now();
         let upstream = &self.upstream;
@@ -100,7 +108,6 @@ impl Call {
         }
         self.parts.metrics.presumed.inc();
         self.record.metrics.usage_missing.inc();
-        self.resolve(Resolution::Presume(seen))
     }
 
     /// The call goes on as a task: its hold stays open for whoever sees the task's end. A task that cannot be remembered is presumed.
@@ -127,18 +134,89 @@ impl Call {
 
     /// What the call made belongs to its account; the end mark waits until that is kept as well.
     fn remember(&self, finding: &Finding, settled: Settled) -> Settled {
-        let kind = if self.watch.api == Api::Voice { Kind::Voice } else { Kind::Response };
+        let kind = match self.watch.api {
+            Api::Voice => Kind::Voice,
+            Api::App => Kind::Conversation,
+            Api::Responses
+            | Api::Chat
+            | Api::Completions
+            | Api::Embeddings
+            | Api::Reranks
+            | Api::Messages
+            | Api::Generation
+            | Api::TextEmbedding
+            | Api::MultimodalEmbedding
+            | Api::TextRerank
+            | Api::Image
+            | Api::Video
+            | Api::Speech
+            | Api::Transcription => Kind::Response,
+        };
         let (Some(id), Some(account)) = (&finding.made, &self.record.account) else { return settled };
         let kept = tasks::remember(&self.parts, self.made(kind, id.clone(), account, None), || {});
         truth::both(&self.parts, kept, settled)
     }
 
+    /// When the last of several is settled.
+    fn all(&self, settled: impl IntoIterator<Item = Settled>) -> Settled {
+        let open = settled.into_iter().filter_map(|one| match one {
+            Settled::Later(wait) => Some(wait),
+            Settled::Now => None,
+        });
+        let mut open: Vec<_> = open.collect();
+        let Some(last) = open.pop() else { return Settled::Now };
+        if open.is_empty() {
+            return Settled::Later(last);
+        }
+        let (done, all) = oneshot::channel();
+        self.parts.drainer.tasks().spawn(async move {
+            // Whatever became of the one, the others are waited for.
+            for wait in open.into_iter().chain([last]) {
+                let _ = wait.await;
+            }
+            let _ = done.send(());
+        });
+        Settled::Later(all)
+    }
+
     fn resolve(&mut self, resolution: Resolution) -> Settled {
         self.record.resolution = Some(resolution);
-        match self.admission.take() {
-            Some(admission) => admission.resolve(resolution),
-            None => Settled::Now,
+        let further = match resolution {
+            Resolution::Release => Resolution::Release,
+            Resolution::Settle(_) | Resolution::Presume(_) => Resolution::Presume(None),
+        };
+        let first = self.admission.take().map(|admission| admission.resolve(resolution));
+        let others: Vec<Settled> = self.further.drain(..).map(|admission| admission.resolve(further)).collect();
+        self.all(first.into_iter().chain(others))
+    }
+
+    /// Resolves the hold of each of an app's models by what the reply says of it; where it says nothing, that one is presumed. A model
+    /// that is not among them is written down all the same.
+    fn resolve_each(&mut self, total: Usage, models: &[ModelUsage], certain: bool) -> Settled {
+        self.record.resolution =
+            Some(if certain { Resolution::Settle(total) } else { Resolution::Presume(Some(total)) });
+        let mut undeclared: Vec<&ModelUsage> = models.iter().collect();
+        let holds: Vec<Admission> = self.admission.take().into_iter().chain(self.further.drain(..)).collect();
+        let resolved: Vec<Settled> = holds
+            .into_iter()
+            .map(|hold| {
+                let code = hold.origin().map(|origin| origin.model.clone());
+                let in_tokens = |code: &ModelCode| {
+                    self.shared.catalogue.model(code.as_str()).is_some_and(|model| model.unit == Unit::Tokens)
+                };
+                let used = models.iter().find(|used| code.as_ref().is_some_and(|code| code.as_str() == used.model));
+                undeclared.retain(|one| Some(*one) != used);
+                let used = used.filter(|_| code.as_ref().is_some_and(in_tokens)).map(|used| used.usage);
+                hold.resolve(match used {
+                    Some(usage) if certain => Resolution::Settle(usage),
+                    seen => Resolution::Presume(seen),
+                })
+            })
+            .collect();
+        for one in undeclared {
+            uncovered::of_app(&self.parts, &self.shared, &self.record, one);
         }
+        self.all(resolved)
     }
 }
 
@@ -253,7 +331,15 @@ impl Meter {
                 if self.call.record.tries {
                     truth::serves_again(&self.call.parts, &self.call.shared, &self.call.upstream);
                 }
-                self.call.resolve(Resolution::Settle(usage))
+                if self.call.watch.api == Api::App {
+                    self.call.resolve_each(usage, &finding.models, true)
+                } else {
+                    self.call.resolve(Resolution::Settle(usage))
+                }
+            }
+            Reading::Exact(usage) | Reading::AtLeast(usage) if self.call.watch.api == Api::App => {
+                self.call.blame();
+                self.call.resolve_each(usage, &finding.models, false)
             }
             Reading::Exact(usage) | Reading::AtLeast(usage) => self.call.presume(Some(usage)),
             Reading::None => self.call.presume(None),

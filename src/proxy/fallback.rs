@@ -113,20 +113,20 @@ impl Proxy {
             && let Some(rest) = without(&body, beside, &shared.settings.quota.strip)
         {
             (body, record.decision.stripped) = (rest, beside.clone());
-            decided = self.metered(shared, (&route, api), &caller, &client, &body, record).await;
+            decided = Box::pin(self.metered(shared, (&route, api), &caller, &client, &body, record)).await;
         }
         let first = match decided {
-            Err(Rejection::Refused(Refusal::Arrearage, _)) if self.may_try(shared, &caller, record).await => {
+            Err(Rejection::Refused(Refusal::Arrearage, _)) if Box::pin(self.may_try(shared, &caller, record)).await => {
                 record.tries = true;
-                return self.metered(shared, (&route, api), &caller, &client, &body, record).await;
+                return Box::pin(self.metered(shared, (&route, api), &caller, &client, &body, record)).await;
             }
             Err(rejection @ Rejection::Refused(refusal, _)) if is_for_quota(refusal) => rejection,
             decided => return decided,
         };
         let (asked, decision) = (record.model.clone(), record.decision.clone());
-        for target in self.targets(shared, &caller, record).await {
+        for target in Box::pin(self.targets(shared, &caller, record)).await {
             let Some(renamed) = with_model(&body, target.as_str()) else { break };
-            match self.metered(shared, (&route, api), &caller, &client, &renamed, record).await {
+            match Box::pin(self.metered(shared, (&route, api), &caller, &client, &renamed, record)).await {
                 // The switch was turned off meanwhile: its hold is given back, nothing was sent.
                 Ok(Prepared::Metered(ready)) if ready.admission.admitted.mode != BillingMode::FreeQuotaOnly => {
                     ready.admission.resolve(Resolution::Release);

@@ -134,6 +134,18 @@ pub(super) fn add_stripped(headers: &mut HeaderMap, stripped: &[String]) {
     }
 }
 
+/// What the client is told of the admission of an app's models: together, and whether any of them may cost money.
+pub(super) fn told_of_app(id: HoldId, admissions: &[Admission]) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(4);
+    add_request_id(&mut headers, id);
+    let may_cost = admissions.iter().any(|admission| admission.admitted.may_cost);
+    headers.insert(BILLING, HeaderValue::from_static(if may_cost { "paid" } else { "free" }));
+    let held = |one: &Admission| one.admitted.input.saturating_add(one.admitted.output);
+    let held = admissions.iter().map(held).fold(0, u64::saturating_add);
+    headers.insert(HELD, HeaderValue::from(held));
+    headers
+}
+
 /// What the client is told of its admission (A8).
 pub(super) fn told(admission: &Admission, model: &Model, clamp: &Clamp, lowered: bool) -> HeaderMap {
     let admitted = &admission.admitted;

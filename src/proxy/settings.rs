@@ -1,6 +1,6 @@
 //! What the request path is told by the configuration.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,8 +148,17 @@ pub struct Shared {
     pub catalogue: Arc<Catalogue>,
     /// The sites by name.
     pub sites: HashMap<String, Arc<Site>>,
+    /// The declared apps by their ids.
+    pub apps: HashMap<String, App>,
     /// Where calls go.
     pub upstreams: Upstreams,
+}
+
+/// An app of the provider's console whose models are declared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct App {
+    /// How often one request to it may call each of its models; at least one.
+    pub models: BTreeMap<ModelCode, u64>,
 }
 
 /// Which upstream serves which model.

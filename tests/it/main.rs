@@ -13,6 +13,7 @@
 )]
 
 mod admin;
+mod apps;
 mod benches;
 mod book;
 mod campaign;

@@ -2,6 +2,8 @@
 
 use gratis::catalogue::{Bounds, Confidence, Covers, Model, ModelType, Notices, Price, Site, Thinking};
 use gratis::ledger::{Overrun, SwitchOff, Unit};
+use gratis::proxy::App;
+use gratis::simulator::{SimModel, SimUnit};
 
 /// A model that does not think, with bounds and a price.
 pub fn model(code: &str, window: u64, max_output: u64) -> Model {
@@ -85,4 +87,29 @@ pub fn site() -> Site {
         other_products: Vec::new(),
         other_keys: Vec::new(),
     }
+}
+
+/// What one request to an app calls, as the simulator is told it.
+pub fn calls_of(app: &App) -> Vec<String> {
+    app.models.iter().flat_map(|(code, calls)| (0..*calls).map(|_| code.to_string())).collect()
+}
+
+/// The model as the simulator has it.
+pub fn sim_model(model: &Model) -> SimModel {
+    let mut sim = SimModel::new(model.code.as_str());
+    sim.unit = match model.unit {
+        Unit::Tokens => SimUnit::Tokens,
+        Unit::Images => SimUnit::Images,
+        Unit::Seconds => SimUnit::Seconds,
+        Unit::Characters => SimUnit::Characters,
+        Unit::Voices => SimUnit::Voices,
+    };
+    sim.max_units = model.max_units.unwrap_or(1);
+    if let Some(bounds) = &model.bounds {
+        sim.window = bounds.window;
+        sim.max_output = bounds.max_output;
+        sim.max_thinking = bounds.max_thinking;
+        sim.thinks_by_default = matches!(bounds.thinking, Thinking::On | Thinking::Always);
+    }
+    sim
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gratis::catalogue::{Catalogue, Model, Site, Thinking};
+use gratis::catalogue::{Catalogue, Model, Site};
 use gratis::clock::Clock;
 use gratis::dialect::Kind;
 use gratis::ledger::{
@@ -14,16 +14,17 @@ use gratis::ledger::{
     Overrun, Reserve, ReserveRules, Side, SwitchOff, Timestamp, Unit,
 };
 use gratis::proxy::{
-    ClampPolicy, Explain, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, SocketSettings, Upstream,
+    App, ClampPolicy, Explain, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, SocketSettings, Upstream,
     UpstreamSettings, Upstreams, service,
 };
 use gratis::server::{Limits, listen};
-use gratis::simulator::{self, SimModel, SimUnit};
+use gratis::simulator;
 use gratis::store::{KeyStore, LedgerStore, NewAccount, NoteStore, Pepper, Resource, ResourceStore, TaskHold};
 use gratis::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::MemoryStore;
+use super::models::{calls_of, sim_model};
 pub use super::models::{model, model_of, site, thinking_model, unit_model};
 
 pub const KEY: &str = "sk-test-0001";
@@ -52,6 +53,8 @@ pub struct Plan {
     pub notes: Option<Arc<dyn NoteStore>>,
     /// Which calls are explained.
     pub explain: Explain,
+    /// The declared apps, which the simulator has as well.
+    pub apps: HashMap<String, App>,
     /// Another world's books, for a second replica.
     pub store: Option<Arc<MemoryStore>>,
 }
@@ -76,6 +79,7 @@ impl Plan {
             site: site(),
             notes: None,
             explain: Explain::All,
+            apps: HashMap::new(),
             store: None,
         }
     }
@@ -143,6 +147,7 @@ impl World {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut simulator = plan.simulator.clone();
         simulator.models = plan.models.iter().map(sim_model).collect();
+        simulator.apps.extend(plan.apps.iter().map(|(id, app)| (id.clone(), calls_of(app))));
         let simulator = simulator::start(simulator).await.unwrap();
         let clock = Clock::system();
         let pepper = Arc::new(Pepper::from_bytes(&[7; 32]));
@@ -181,6 +186,7 @@ impl World {
             },
             catalogue: Arc::new(Catalogue::new(plan.models)),
             sites: HashMap::from([("test".to_owned(), Arc::new(plan.site))]),
+            apps: plan.apps,
             upstreams: Upstreams { default: Arc::new(upstream.unwrap()), by_model: HashMap::new() },
         };
         let shared = Arc::new(ArcSwap::from_pointee(shared));
@@ -296,25 +302,6 @@ impl World {
         let (status, _, body) = super::wire::post(&url, &[], rule.to_string().into_bytes()).await;
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
     }
-}
-
-fn sim_model(model: &Model) -> SimModel {
-    let mut sim = SimModel::new(model.code.as_str());
-    sim.unit = match model.unit {
-        Unit::Tokens => SimUnit::Tokens,
-        Unit::Images => SimUnit::Images,
-        Unit::Seconds => SimUnit::Seconds,
-        Unit::Characters => SimUnit::Characters,
-        Unit::Voices => SimUnit::Voices,
-    };
-    sim.max_units = model.max_units.unwrap_or(1);
-    if let Some(bounds) = &model.bounds {
-        sim.window = bounds.window;
-        sim.max_output = bounds.max_output;
-        sim.max_thinking = bounds.max_thinking;
-        sim.thinks_by_default = matches!(bounds.thinking, Thinking::On | Thinking::Always);
-    }
-    sim
 }
 
 async fn fill(store: &MemoryStore, plan: &Plan, pepper: &Pepper, now: Timestamp) -> AccountId {
