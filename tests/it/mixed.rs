@@ -107,7 +107,7 @@ pub(crate) fn calls(text: &str) -> Vec<Call> {
         call(MULTI, json!({"model": "draw", "input": {"messages": parts}, "parameters": {"n": 2}})),
         call(MULTI, json!({"model": "draw", "input": {"messages": parts}})),
         call(MULTI, json!({"model": "asr", "input": {"messages": [{"role": "user", "content": [{"audio": "https://example.com/a.mp3"}]}]}})),
-        call(MULTI, json!({"model": "asr", "input": {"messages": [{"role": "user", "content": [{"audio": wav_of(2)}]}]}})),
+        call(MULTI, json!({"model": "asr", "input": {"messages": [{"role": "user", "content": [{"audio": wav_of(1)}]}]}})),
         call("/api/v1/services/audio/tts/SpeechSynthesizer", json!({"model": "speak", "input": {"text": "漢字 and letters"}})),
         call("/api/v1/services/audio/tts/customization", json!({"model": "voice", "input": {"action": "create", "target_model": "speak"}})),
     ]);
@@ -151,8 +151,8 @@ pub(crate) fn tasks(text: &str) -> Vec<Call> {
 /// So many seconds of silence as a WAV file in a data URI.
 pub(crate) fn wav_of(seconds: u32) -> String {
     let mut file =
-        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\0\0\0\0".to_vec();
-    file.resize(44 + 16_000 * seconds as usize, 0);
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0".to_vec();
+    file.resize(44 + 8_000 * seconds as usize, 0);
     format!("data:audio/wav;base64,{}", STANDARD.encode(file))
 }
 
