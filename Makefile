@@ -4,6 +4,7 @@ CARGO ?= cargo
 # Seconds that each fuzz target runs in `make fuzz`, rounds of `make faults`, requests of `make route-fuzz`.
 FUZZ_SECONDS ?= 600
 ROUNDS ?= 200
+SHARED_ROUNDS ?= 5
 REQUESTS ?= 1000000
 
 # cargo-deny is built once and kept; the dev profile builds in half of the time.
@@ -56,7 +57,8 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS (600)
 bench: ## The benchmarks, measured (minutes)
 	$(CARGO) bench --locked --benches
 
-faults: ## Kill runs under load: ROUNDS (200) times kill -9 (long)
+faults: ## Kill runs under load: ROUNDS (200) times kill -9, and each fault of a shared store SHARED_ROUNDS (5) times (long)
+	GRATIS_SHARED_ROUNDS=$(SHARED_ROUNDS) $(CARGO) test --locked --test it -- --nocapture shared_faults shared_lost
 	$(CARGO) build --release --locked
 	tests/campaigns/kill.py --gratis target/release/gratis --rounds $(ROUNDS)
 

@@ -112,8 +112,9 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         notes: Arc::clone(&notes),
         notifier: Arc::clone(&notifier),
         token,
-        read_token: config.admin.read_token.as_ref().and_then(|token| Token::new(token.expose())),
+        read_token: read_token(config),
         changes: changes.clone(),
+        audit_lines: config.admin.audit_lines,
         body_max: ADMIN_BODY,
         lease_ms: u64::try_from(config.store.lease.as_millis()).unwrap_or(u64::MAX),
         checks: checks(&draining),
@@ -132,8 +133,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let service = proxy::service(proxy.clone(), config.limits.in_flight, &metrics);
     let serving = spawn(serve(listening, service, stop.clone(), drain));
     let admin = spawn(serve(admin_listening, admin::router(admin_state), stop_admin.clone(), ADMIN_DRAIN));
-    let worker = spawn(worker);
-    let watch = spawn(notifier.run(stop.clone()));
+    let (worker, watch) = (spawn(worker), spawn(notifier.run(stop.clone())));
     Ok(Running {
         proxy_address,
         admin_address,
@@ -152,6 +152,10 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         drain,
         ledger,
     })
+}
+
+fn read_token(config: &Config) -> Option<Token> {
+    config.admin.read_token.as_ref().and_then(|token| Token::new(token.expose()))
 }
 
 /// Who tells what passes a mark in the books.

@@ -27,6 +27,7 @@ mod route;
 mod socket;
 mod splice;
 mod sse;
+mod strip;
 mod table;
 mod task;
 
@@ -47,6 +48,7 @@ pub use realtime::{ClientEvent, ServerEvent, client_event, error_event, server_e
 pub use route::{Route, RouteMatch, RouteRow, coverage, family, route};
 pub use socket::{Protocol, Socket, SocketRow, handshake_key, socket, sockets};
 pub use splice::Clamp;
+pub use strip::{STRIPPABLE, strip};
 pub use task::TaskOutcome;
 
 /// Whose shapes a call has.

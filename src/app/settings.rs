@@ -49,6 +49,7 @@ fn quota(config: &Config) -> QuotaSettings {
             config::Clamp::Never => ClampPolicy::Never,
         },
         shadow: quota.shadow,
+        strip: quota.strip.clone(),
         overrun: quota.overrun,
         lease: config.store.lease,
         max_call_plain: quota.max_call_plain,
@@ -108,6 +109,7 @@ fn upstream(config: &config::UpstreamConfig) -> Result<UpstreamSettings, String>
     };
     Ok(UpstreamSettings {
         name: config.name.clone(),
+        account: config.account.clone(),
         base_url: config.base_url.clone(),
         authorization,
         ca_file: config.ca_file.clone(),

@@ -49,7 +49,12 @@ impl Call {
         let encoding = Encoding::of(text(CONTENT_ENCODING));
         self.record.status = status.as_u16();
         let strip = self.strip_usage && status.is_success();
-        Meter { observer: Observer::new(self.watch, text(CONTENT_TYPE), encoding, strip), status, call: self }
+        Meter {
+            observer: Observer::new(self.watch, text(CONTENT_TYPE), encoding, strip),
+            status,
+            closing: false,
+            call: self,
+        }
     }
 
     /// The call did not come to a reply.
@@ -73,34 +78,16 @@ impl Call {
         self.record
     }
 
-    /// The provider says that the pool's free quota is used up: the next call is refused here (C10).
-    fn close_pool(&self) {
-        let (Some(account), Some(model)) = (self.record.account.clone(), self.record.model.as_ref()) else { return };
-        let Some(pool) = self.shared.catalogue.model(model.as_str()).map(|model| model.pool.clone()) else { return };
-        close_pool(&self.parts, &account, pool, self.record.id);
+    /// The call, as one that the provider refused.
+    fn refused(&self, code: &str) -> Option<truth::Refused> {
+        let account = self.record.account.clone()?;
+        Some(truth::Refused { request: self.record.id, account, tried: self.record.tries, code: code.to_owned() })
     }
 
-    /// The provider says that the upstream's account is overdue: everything that it serves is refused here (C10).
-    fn close_upstream(&self) {
-        let (parts, shared, upstream) = (Arc::clone(&self.parts), Arc::clone(&self.shared), Arc::clone(&self.upstream));
-        self.parts.drainer.tasks().spawn(async move {
-            if let Err(error) = truth::overdue(&parts, &shared, &upstream).await {
-                tracing::error!(upstream = upstream.name(), error = %error, "an overdue upstream could not be closed everywhere");
-            }
-        });
-    }
-
-    /// A call that tried a closed upstream came to a reply.
-    fn reopen_upstream(&self) {
-        let (parts, upstream) = (Arc::clone(&self.parts), Arc::clone(&self.upstream));
-        self.parts.drainer.tasks().spawn(async move {
-            match truth::well_again(&parts, upstream.name()).await {
-                Ok(()) => tracing::info!(upstream = upstream.name(), "the upstream serves again; what was closed for it is open"),
-                Err(error) => {
-                    tracing::error!(upstream = upstream.name(), error = %error, "what was closed for an upstream could not be opened");
-                }
-            }
-        });
+    /// The pool that it draws on.
+    fn pool(&self) -> Option<PoolId> {
+        let model = self.record.model.as_ref()?;
+        self.shared.catalogue.model(model.as_str()).map(|model| model.pool.clone())
     }
 
     fn presume(&mut self, seen: Option<Usage>) -> Settled {
@@ -167,7 +154,7 @@ impl Call {
         };
         let (Some(id), Some(account)) = (&finding.made, &self.record.account) else { return settled };
         let kept = tasks::remember(&self.parts, self.made(kind, id.clone(), account, None), || {});
-        self.all([settled, Settled::Later(kept)])
+        truth::both(&self.parts, kept, settled)
     }
 
     /// When the last of several is settled.
@@ -233,17 +220,6 @@ impl Call {
     }
 }
 
-/// Refuses a pool's next calls because the provider refused one (C10).
-pub(super) fn close_pool(parts: &ProxyParts, account: &AccountId, pool: PoolId, id: HoldId) {
-    tracing::error!(request_id = %id, pool = %pool, "the provider says that the free quota is used up: the counters here were too high");
-    let (store, account) = (Arc::clone(&parts.store), account.clone());
-    parts.drainer.tasks().spawn(async move {
-        if let Err(error) = truth::used_up(&*store, &account, &pool).await {
-            tracing::error!(pool = %pool, error = %error, "a pool that the provider closed could not be closed everywhere");
-        }
-    });
-}
-
 /// A call that is under way until its head comes. Dropped before, it goes on in the background: it may have been charged.
 pub(super) struct AwaitingHead {
     state: Option<(ResponseFuture, Call)>,
@@ -281,6 +257,8 @@ impl Drop for AwaitingHead {
 pub(super) struct Meter {
     observer: Observer,
     status: StatusCode,
+    /// Whether the reply closes something: its end then waits longer.
+    closing: bool,
     call: Call,
 }
 
@@ -301,7 +279,7 @@ impl Meter {
     }
 
     pub(super) fn settle_wait(&self) -> std::time::Duration {
-        self.call.shared.settings.quota.settle_wait
+        if self.closing { truth::CLOSING_WAIT } else { self.call.shared.settings.quota.settle_wait }
     }
 
     pub(super) fn is_resolved(&self) -> bool {
@@ -327,8 +305,17 @@ impl Meter {
             return Settled::Now;
         }
         let finding = self.observer.finding();
-        self.signal(&finding);
-        self.call.record.finding(&finding);
+        let closing = self.signal(&finding);
+        self.closing = closing.is_some();
+        let settled = self.resolve(&finding);
+        match closing {
+            Some(closing) => truth::both(&self.call.parts, closing, settled),
+            None => settled,
+        }
+    }
+
+    fn resolve(&mut self, finding: &Finding) -> Settled {
+        self.call.record.finding(finding);
         if let Some(task) = finding.task.clone().filter(|_| self.status.is_success()) {
             self.call.upstream.breaker.readable();
             return self.call.leave_to_task(task);
@@ -342,7 +329,7 @@ impl Meter {
             Reading::Exact(usage) if self.status.is_success() => {
                 self.call.upstream.breaker.readable();
                 if self.call.record.tries {
-                    self.call.reopen_upstream();
+                    truth::serves_again(&self.call.parts, &self.call.shared, &self.call.upstream);
                 }
                 if self.call.watch.api == Api::App {
                     self.call.resolve_each(usage, &finding.models, true)
@@ -357,26 +344,18 @@ impl Meter {
             Reading::Exact(usage) | Reading::AtLeast(usage) => self.call.presume(Some(usage)),
             Reading::None => self.call.presume(None),
         };
-        self.call.remember(&finding, settled)
+        self.call.remember(finding, settled)
     }
 
-    /// What the upstream's refusal means for the calls after this one (C10).
-    fn signal(&self, finding: &Finding) {
-        let Some(error) = &finding.error else { return };
+    /// What the upstream's refusal means for the calls after this one (C10); fires when it is so.
+    fn signal(&self, finding: &Finding) -> Option<oneshot::Receiver<()>> {
+        let error = finding.error.as_ref()?;
+        let refused = self.call.refused(&error.code)?;
+        let (parts, shared) = (&self.call.parts, &self.call.shared);
         match error.signal {
-            UpstreamSignal::FreeTierOnly => self.call.close_pool(),
-            UpstreamSignal::Arrearage => {
-                let upstream = &self.call.upstream;
-                tracing::error!(
-                    upstream = upstream.name(),
-                    code = error.code,
-                    "the upstream says that its account is overdue"
-                );
-                let pause = self.call.shared.settings.quota.breaker_pause;
-                upstream.breaker.overdue(self.call.parts.clock.now(), pause);
-                self.call.close_upstream();
-            }
-            UpstreamSignal::RateLimited | UpstreamSignal::Other => {}
+            UpstreamSignal::FreeTierOnly => Some(truth::used_up(parts, refused, self.call.pool()?)),
+            UpstreamSignal::Arrearage => Some(truth::overdue(parts, shared, &self.call.upstream, refused)),
+            UpstreamSignal::RateLimited | UpstreamSignal::Other => None,
         }
     }
 }

@@ -53,7 +53,8 @@ impl Proxy {
         let shape = ErrorShape::of(request.uri().path(), request.headers());
         record.traces = self.parts.beside.get().and_then(|beside| beside.traces.clone());
         match self.prepare(request, &shared, &mut record).await {
-            Ok(Prepared::Beside(beside)) => match forward::send(&self.parts, *beside, &mut record).await {
+            // What is rare is put aside, so that the future of a metered call, which is moved when it begins, stays small.
+            Ok(Prepared::Beside(beside)) => match Box::pin(forward::send(&self.parts, *beside, &mut record)).await {
                 Ok(response) => response,
                 Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
             },
@@ -61,10 +62,12 @@ impl Proxy {
                 Ok(response) => response,
                 Err((rejection, record)) => self.reject(&rejection, shape, id, record),
             },
-            Ok(Prepared::Socket(opening)) => match websocket::open(&self.parts, &self.shared, *opening, record).await {
-                Ok(response) => response,
-                Err((rejection, record)) => self.reject(&rejection, shape, id, record),
-            },
+            Ok(Prepared::Socket(opening)) => {
+                match Box::pin(websocket::open(&self.parts, &self.shared, *opening, record)).await {
+                    Ok(response) => response,
+                    Err((rejection, record)) => self.reject(&rejection, shape, id, record),
+                }
+            }
             Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
         }
     }
@@ -160,15 +163,15 @@ impl Proxy {
             }
             Metering::App => {
                 let Some(app) = shared.apps.get(&route.id) else {
-                    self.check_not_covered(shared, &caller, Kind::App, record.id).await?;
+                    Box::pin(self.check_not_covered(shared, &caller, Kind::App, record.id)).await?;
                     let body = read(&head, body).await?;
                     return Ok(beside(head, route, body, &shared.upstreams.default, Then::Pass));
                 };
                 let body = read(&head, body).await?;
-                self.app(shared, (route, app), &caller, head.headers, body, record).await
+                Box::pin(self.app(shared, (route, app), &caller, head.headers, body, record)).await
             }
             Metering::NotCovered(kind) => {
-                self.check_not_covered(shared, &caller, kind, record.id).await?;
+                Box::pin(self.check_not_covered(shared, &caller, kind, record.id)).await?;
                 let body = read(&head, body).await?;
                 self.check_input_file(&caller, &body).await?;
                 Ok(beside(head, route, body, &shared.upstreams.default, Then::Remember(kind, caller.account)))
@@ -215,7 +218,8 @@ impl Proxy {
         let admitted = self.admit(shared, caller, &facts, (model, &call_bound), &beside, record.id).await;
         let (admission, overrun) = match admitted {
             Err(rejection) if shared.settings.quota.shadow => {
-                let in_shadow = self.in_shadow(rejection, caller, (model, &call_bound), (record.id, record)).await;
+                let in_shadow =
+                    Box::pin(self.in_shadow(rejection, caller, (model, &call_bound), (record.id, record))).await;
                 in_shadow.map(|admission| (admission, Overrun::default()))
             }
             decided => decided,
@@ -238,7 +242,8 @@ impl Proxy {
         (record.decision.sent_answer, record.decision.sent_thinking) = (clamp.answer, clamp.thinking_budget);
         record.decision.lowered = lowered;
         let body = facts.splice(body, &clamp);
-        let told = headers::told(&admission, model, &clamp, lowered);
+        let mut told = headers::told(&admission, model, &clamp, lowered);
+        headers::add_stripped(&mut told, &record.decision.stripped);
         Ok(Prepared::Metered(Box::new(Ready {
             watch: Watch { api, unit: model.unit },
             route: route.clone(),

@@ -25,6 +25,8 @@ pub(super) const EXPIRES: HeaderName = HeaderName::from_static("x-gratis-expires
 pub(super) const HELD: HeaderName = HeaderName::from_static("x-gratis-held");
 /// Which bounds were lowered, as `max_tokens=N` pairs.
 pub(super) const CLAMPED: HeaderName = HeaderName::from_static("x-gratis-clamped");
+/// What was left out of the request because it is billed beside the quota.
+pub(super) const STRIPPED: HeaderName = HeaderName::from_static("x-gratis-stripped");
 /// `gratis` on an error that is not the upstream's.
 pub(super) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-gratis-error-source");
 /// Tells the OpenAI, Anthropic and DashScope SDKs that a retry is useless (W 5).
@@ -120,6 +122,15 @@ pub(super) fn add_request_id(to: &mut HeaderMap, id: HoldId) {
     let text = uuid::Uuid::from_u128(id.0).as_hyphenated().encode_lower(&mut buffer);
     if let Ok(id) = HeaderValue::from_str(text) {
         to.insert(REQUEST_ID, id);
+    }
+}
+
+/// Says what was left out of the request.
+pub(super) fn add_stripped(headers: &mut HeaderMap, stripped: &[String]) {
+    if let Ok(said) = HeaderValue::try_from(stripped.join(", "))
+        && !stripped.is_empty()
+    {
+        headers.insert(STRIPPED, said);
     }
 }
 

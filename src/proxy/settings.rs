@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalogue::{Catalogue, Site};
-use crate::ledger::{ModelCode, Overrun};
+use crate::ledger::{AccountId, ModelCode, Overrun};
 
 use super::upstream::Upstream;
 
@@ -45,6 +45,8 @@ pub struct QuotaSettings {
     pub max_output_default: Option<u64>,
     /// Whether outgoing bounds are made smaller.
     pub clamp: ClampPolicy,
+    /// What is left out of a call rather than refused because it is billed beside the quota (C11).
+    pub strip: Vec<String>,
     /// Refuse nothing for quota, and count what would have been refused (E6). Accounts with `never_pay` are refused all the same.
     pub shadow: bool,
     /// Replaces the site's rule, where set.
@@ -118,6 +120,8 @@ pub struct Settings {
 pub struct UpstreamSettings {
     /// Its name in the configuration.
     pub name: String,
+    /// The account that owns the provider account behind it: where that is overdue, so is this one.
+    pub account: Option<AccountId>,
     /// Where its OpenAI routes begin: `https://host/compatible-mode/v1`.
     pub base_url: http::Uri,
     /// The credential, as a header value marked sensitive.

@@ -51,6 +51,7 @@ mod privacy;
 mod rejections;
 mod replicas;
 mod replicas_ledger;
+mod replicas_rules;
 mod request_path;
 mod route_fuzz;
 mod rules;

@@ -1,7 +1,7 @@
 //! Models for tests.
 
-use gratis::catalogue::{Bounds, Confidence, Model, ModelType, Price, Thinking};
-use gratis::ledger::Unit;
+use gratis::catalogue::{Bounds, Confidence, Covers, Model, ModelType, Notices, Price, Site, Thinking};
+use gratis::ledger::{Overrun, SwitchOff, Unit};
 use gratis::proxy::App;
 use gratis::simulator::{SimModel, SimUnit};
 
@@ -64,6 +64,29 @@ pub fn thinking_model(code: &str, window: u64, max_output: u64, max_thinking: u6
 /// The same, of any kind, and perhaps without a bound of one call.
 pub fn unit_model(code: &str, kind: ModelType, unit: Unit, max_units: Option<u64>) -> Model {
     Model { kind, max_units, ..model_of(code, unit, 1) }
+}
+
+/// The rules of a site for tests.
+pub fn site() -> Site {
+    Site {
+        name: "test".into(),
+        title: "Test".into(),
+        time_zone: "UTC".into(),
+        regions: Vec::new(),
+        validity_days: 90,
+        switch_default_on: false,
+        switch_off: SwitchOff::AnyTime,
+        overrun: Overrun::Never,
+        overdue_grace_days: 0,
+        unverified_is_free_only: true,
+        console_lag_minutes: 60,
+        endpoints: Vec::new(),
+        cohorts: Vec::new(),
+        covers: Covers::default(),
+        notices: Notices { on: true, remaining_percent: vec![20, 0], days_before_end: vec![7] },
+        other_products: Vec::new(),
+        other_keys: Vec::new(),
+    }
 }
 
 /// What one request to an app calls, as the simulator is told it.

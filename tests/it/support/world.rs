@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gratis::catalogue::{Catalogue, Covers, Model, Notices, Site};
+use gratis::catalogue::{Catalogue, Model, Site};
 use gratis::clock::Clock;
 use gratis::dialect::Kind;
 use gratis::ledger::{
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::MemoryStore;
 use super::models::{calls_of, sim_model};
-pub use super::models::{model, model_of, thinking_model, unit_model};
+pub use super::models::{model, model_of, site, thinking_model, unit_model};
 
 pub const KEY: &str = "sk-test-0001";
 
@@ -45,6 +45,8 @@ pub struct Plan {
     pub limits: Limits,
     /// The origin of another upstream than the simulator.
     pub upstream: Option<String>,
+    /// The account that owns the upstream.
+    pub owner: Option<AccountId>,
     /// The rules of the account's site.
     pub site: Site,
     /// What is kept beside the books; `None` = nothing.
@@ -73,6 +75,7 @@ impl Plan {
             key_in_flight: 10_000,
             limits: limits(),
             upstream: None,
+            owner: None,
             site: site(),
             notes: None,
             explain: Explain::All,
@@ -91,6 +94,7 @@ pub fn quota() -> QuotaSettings {
         max_output_default: None,
         clamp: ClampPolicy::Always,
         shadow: false,
+        strip: Vec::new(),
         overrun: None,
         lease: Duration::from_secs(600),
         max_call_plain: Duration::from_secs(300),
@@ -157,6 +161,7 @@ impl World {
         };
         let upstream = Upstream::new(&UpstreamSettings {
             name: "simulator".into(),
+            account: plan.owner,
             base_url: format!("{}/compatible-mode/v1", plan.upstream.unwrap_or_else(|| simulator.origin()))
                 .parse()
                 .unwrap(),
@@ -339,28 +344,6 @@ async fn fill(store: &MemoryStore, plan: &Plan, pepper: &Pepper, now: Timestamp)
         }
     }
     account
-}
-
-pub fn site() -> Site {
-    Site {
-        name: "test".into(),
-        title: "Test".into(),
-        time_zone: "UTC".into(),
-        regions: Vec::new(),
-        validity_days: 90,
-        switch_default_on: false,
-        switch_off: SwitchOff::AnyTime,
-        overrun: Overrun::Never,
-        overdue_grace_days: 0,
-        unverified_is_free_only: true,
-        console_lag_minutes: 60,
-        endpoints: Vec::new(),
-        cohorts: Vec::new(),
-        covers: Covers::default(),
-        notices: Notices { on: true, remaining_percent: vec![20, 0], days_before_end: vec![7] },
-        other_products: Vec::new(),
-        other_keys: Vec::new(),
-    }
 }
 
 /// The defaults of the configuration, but for floods.
