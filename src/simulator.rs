@@ -58,7 +58,7 @@
 //!
 //! A mode applies to a share of the calls by `POST /behave {"mode": "cut", "share": 0.1, "model": "qwen-max"}`, and
 //! to one call by `[[sim:cut]]` in its last user message. `[[sim:answer=12]]` and `[[sim:thinking=3]]` fix what the
-//! call wants to produce (its bounds still hold), `[[sim:tool]]` asks for a tool call.
+//! call wants to produce (its bounds still hold), `[[sim:tool]]` asks for a tool call, `[[sim:no-tool]]` for none.
 
 #![allow(
     clippy::wildcard_enum_match_arm,

@@ -135,6 +135,8 @@ pub struct Reference {
     pub kind: Kind,
     /// Its id.
     pub id: String,
+    /// Whether it may also be one that the provider has for everybody: then it only must not be another account's.
+    pub common: bool,
 }
 
 /// Whether the reply to a request with these headers is a stream of events, where headers decide it.
@@ -197,8 +199,16 @@ impl Facts {
 
     /// Notes a thing that the request refers to.
     fn refer(&mut self, kind: Kind, id: String) {
-        let reference = Reference { kind, id };
+        let reference = Reference { kind, id, common: false };
         if !self.references.contains(&reference) {
+            self.references.push(reference);
+        }
+    }
+
+    /// Notes a voice or a list of words that the call is made with: one of the provider's, or of an account's own.
+    fn speak_with(&mut self, id: String) {
+        let reference = Reference { kind: Kind::Voice, id, common: true };
+        if Kind::is_id(&reference.id) && !self.references.contains(&reference) {
             self.references.push(reference);
         }
     }

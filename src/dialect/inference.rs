@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::envelope::native_code;
 use super::error::{DialectError, UpstreamError};
 use super::members::{members, string};
+use super::{Kind, Reference};
 use crate::ledger::{Amount, Unit};
 
 /// The longest id of a task that is read, in bytes.
@@ -44,6 +45,8 @@ pub struct Run {
     pub characters: Amount,
     /// What its audio is.
     pub audio: Audio,
+    /// The voice and the list of words that it is made with, which may be an account's own.
+    pub references: Vec<Reference>,
 }
 
 /// How many seconds the bytes of an input are.
@@ -109,10 +112,10 @@ pub fn command(text: &str) -> Result<Command, DialectError> {
             let [model, parameters, input, resources] =
                 members(payload.ok_or_else(|| lacks("payload"))?, ["model", "parameters", "input", "resources"])?;
             let model = string(model).ok_or_else(|| lacks("payload.model"))?;
-            let (audio, spoken) = self::parameters(parameters)?;
+            let (audio, spoken, references) = self::parameters(parameters)?;
             let given = text_of(input)?.saturating_add(spoken).saturating_add(raw_length(resources));
             let streams_in = string(streaming).is_some_and(|way| matches!(way.as_str(), "duplex" | "in"));
-            Ok(Command::Run(Run { task, model, streams_in, characters: given, audio }))
+            Ok(Command::Run(Run { task, model, streams_in, characters: given, audio, references }))
         }
         "continue-task" => {
             let [input] = members(payload.ok_or_else(|| lacks("payload"))?, ["input"])?;
@@ -134,9 +137,18 @@ pub fn command(text: &str) -> Result<Command, DialectError> {
 }
 
 /// The audio that is announced, and the characters of an instruction that may be charged as text.
-fn parameters(raw: Option<&str>) -> Result<(Audio, Amount), DialectError> {
-    let Some(raw) = raw else { return Ok((Audio::Compressed, 0)) };
-    let [format, rate, instruction] = members(raw, ["format", "sample_rate", "instruction"])?;
+fn parameters(raw: Option<&str>) -> Result<(Audio, Amount, Vec<Reference>), DialectError> {
+    let Some(raw) = raw else { return Ok((Audio::Compressed, 0, Vec::new())) };
+    let [format, rate, instruction, voice, words] =
+        members(raw, ["format", "sample_rate", "instruction", "voice", "vocabulary_id"])?;
+    let mut references = Vec::new();
+    for raw in [voice, words].into_iter().flatten() {
+        let id = string(Some(raw)).ok_or_else(|| DialectError::request("A voice must be named by text."))?;
+        // What is no id was made by nobody here.
+        if Kind::is_id(&id) {
+            references.push(Reference { kind: Kind::Voice, id, common: true });
+        }
+    }
     // Without a rate the lowest one that is served, so that the bytes are the most seconds.
     let rate = match rate {
         Some(rate) => rate.parse().ok().filter(|rate| (8_000..=192_000).contains(rate)),
@@ -149,7 +161,7 @@ fn parameters(raw: Option<&str>) -> Result<(Audio, Amount), DialectError> {
         (Some("wav"), _) => Audio::Plain { bytes_per_second: 8_000 },
         _ => Audio::Compressed,
     };
-    Ok((audio, raw_length(instruction)))
+    Ok((audio, raw_length(instruction), references))
 }
 
 /// The characters of an input: those of its text, and everything else in it as it is written.

@@ -43,7 +43,7 @@ impl Proxy {
         });
         record.stream = facts.stream;
         for thing in &facts.references {
-            forward::owned(&*self.parts.store, &caller.account, thing.kind, &thing.id).await?;
+            forward::may_refer(&*self.parts.store, &caller.account, thing).await?;
         }
         // An app is served where whatever names no upstream of its own is.
         let upstream = Arc::clone(&shared.upstreams.default);

@@ -1,7 +1,7 @@
 //! From what a request asks to what it can cost at most, and from what is held to what is sent (LEDGER 7).
 
 use crate::catalogue::{Bounds, Model, ModelType, Thinking};
-use crate::dialect::{Clamp, Facts};
+use crate::dialect::{Api, Clamp, Facts};
 use crate::ledger::{Admitted, Amount, Ask, Unit};
 
 use super::settings::{ClampPolicy, QuotaSettings};
@@ -76,7 +76,7 @@ fn units(facts: &Facts, unit: Unit, model: &Model) -> CallBound {
             heeded.map(|seconds| seconds.saturating_mul(asked.images.unwrap_or(1)))
         }
         // Seconds that are read are known where all that is read stands in the request, and in a form that bounds its length.
-        Unit::Seconds if asked.heard > 0 && asked.recordings == 0 && !asked.elsewhere => Some(asked.heard),
+        Unit::Seconds if heard_all(facts) => Some(asked.heard),
         Unit::Seconds => most.map(|most| most.saturating_mul(asked.recordings.max(1)).saturating_add(asked.heard)),
         // Where nothing that is spoken was found, it may stand where nobody looks for it.
         Unit::Characters if facts.input.unbounded.is_some() || asked.characters == 0 => {
@@ -89,6 +89,13 @@ fn units(facts: &Facts, unit: Unit, model: &Model) -> CallBound {
     let input = units.unwrap_or_default();
     let ask = Ask { input, ceiling_input: most.unwrap_or(input).max(input), ..Ask::default() };
     CallBound { ask, sound: units.is_some(), ..CallBound::default() }
+}
+
+/// Whether everything that is listened to is known: in messages, once each, and nowhere else.
+fn heard_all(facts: &Facts) -> bool {
+    let asked = &facts.units;
+    let only_here = asked.heard > 0 && asked.recordings == 0 && !asked.elsewhere;
+    only_here && facts.api == Api::Generation && asked.images.is_none()
 }
 
 /// `n` answers of so many images each; one where the request is silent.

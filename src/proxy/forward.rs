@@ -10,7 +10,7 @@ use http::{HeaderValue, Response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
-use crate::dialect::{Kind, Route};
+use crate::dialect::{Kind, Reference, Route};
 use crate::ledger::AccountId;
 use crate::store::{Resource, Store};
 
@@ -45,6 +45,16 @@ pub(super) enum Then {
 pub(super) async fn owned(store: &dyn Store, account: &AccountId, kind: Kind, id: &str) -> Result<Resource, Rejection> {
     let found = store.resource(kind, id).await.map_err(Rejection::Store)?;
     found.filter(|found| found.account == *account).ok_or(Rejection::NotOwned)
+}
+
+/// Whether the account may refer to a thing: to its own, and where the provider has such things for everybody, to all but another's.
+pub(super) async fn may_refer(store: &dyn Store, account: &AccountId, thing: &Reference) -> Result<(), Rejection> {
+    let found = store.resource(thing.kind, &thing.id).await.map_err(Rejection::Store)?;
+    match found {
+        Some(found) if found.account == *account => Ok(()),
+        None if thing.common => Ok(()),
+        Some(_) | None => Err(Rejection::NotOwned),
+    }
 }
 
 /// Passes such a call on.

@@ -205,7 +205,7 @@ impl Proxy {
         record.stream = facts.stream;
         record.metrics = Arc::clone(self.parts.metrics.model(&facts.model));
         for thing in &facts.references {
-            forward::owned(&*self.parts.store, &caller.account, thing.kind, &thing.id).await?;
+            forward::may_refer(&*self.parts.store, &caller.account, thing).await?;
         }
         let call_bound = bounds_of(&facts, model, shared)?;
         let upstream = Arc::clone(shared.upstreams.of(&model.code));

@@ -183,7 +183,8 @@ pub(super) struct Directives {
     pub(super) split_every: Option<usize>,
     pub(super) answer: Option<u64>,
     pub(super) thinking: Option<u64>,
-    pub(super) tool: bool,
+    /// Whether a tool is to be called, where it says so.
+    pub(super) tool: Option<bool>,
 }
 
 impl Directives {
@@ -202,7 +203,9 @@ impl Directives {
         if let Some(mode) = Mode::named(word) {
             self.mode = Some(mode);
         } else if word == "tool" {
-            self.tool = true;
+            self.tool = Some(true);
+        } else if word == "no-tool" {
+            self.tool = Some(false);
         } else if let Some(size) = word.strip_prefix("split-").and_then(|size| size.parse().ok()) {
             self.mode = Some(Mode::Split);
             self.split_every = Some(size);

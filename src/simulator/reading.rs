@@ -52,7 +52,7 @@ pub(super) fn read(way: Way, headers: &HeaderMap, body: &[u8]) -> Result<Asked, 
         thinking_budget: budget,
         tool: None,
         directives: Directives::read(&last),
-        units: units(way, input, bounds),
+        units: units(way, input, bounds).or(heard(input)?),
         task: enabled_header(headers, "x-dashscope-async"),
         material,
     })
@@ -123,21 +123,27 @@ fn units(way: Way, input: &Value, bounds: &Value) -> Option<u64> {
             let action = input.get("action").and_then(Value::as_str).unwrap_or("create");
             Some(u64::from(action.starts_with("create")))
         }
-        _ => spoken().or_else(|| named("n")).or_else(|| heard(input)),
+        _ => spoken().or_else(|| named("n")),
     }
 }
 
-/// The seconds of the recordings that stand in the messages themselves, as WAV files of 44 bytes of header: each is rounded up.
-fn heard(input: &Value) -> Option<u64> {
-    let messages = input.get("messages").and_then(Value::as_array)?;
+/// The seconds of the recordings that stand in the messages themselves, as WAV files of 44 bytes of header: each is rounded up. `None`
+/// where one of them is kept elsewhere.
+fn heard(input: &Value) -> Result<Option<u64>, Envelope> {
+    let messages = input.get("messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let parts = messages.iter().filter_map(|message| message.get("content").and_then(Value::as_array)).flatten();
-    let sounds: Vec<&str> = parts.filter_map(|part| part.get("audio").and_then(Value::as_str)).collect();
-    let seconds = |sound: &&str| {
-        let file = STANDARD.decode(sound.strip_prefix("data:audio/wav;base64,")?).ok()?;
-        let rate = u32::from_le_bytes(file.get(28..32)?.try_into().ok()?);
-        let length = u64::try_from(file.len()).ok()?.checked_sub(44)?;
-        Some(length.div_ceil(u64::from(rate.max(1))))
-    };
-    let all: Option<Vec<u64>> = sounds.iter().map(seconds).collect();
-    all.filter(|all| !all.is_empty()).map(|all| all.iter().sum())
+    let mut all = None;
+    for sound in parts.filter_map(|part| part.get("audio").and_then(Value::as_str)) {
+        let Some(encoded) = sound.strip_prefix("data:audio/wav;base64,") else { return Ok(None) };
+        let seconds = seconds(encoded).ok_or_else(|| Envelope::parameter("The audio cannot be decoded."))?;
+        all = Some(all.unwrap_or(0) + seconds);
+    }
+    Ok(all)
+}
+
+fn seconds(encoded: &str) -> Option<u64> {
+    let file = STANDARD.decode(encoded).ok()?;
+    let rate = u32::from_le_bytes(file.get(28..32)?.try_into().ok()?);
+    let length = u64::try_from(file.len()).ok()?.checked_sub(44)?;
+    Some(length.div_ceil(u64::from(rate.max(1))))
 }

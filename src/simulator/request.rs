@@ -146,12 +146,12 @@ fn tool(root: &Value, last: &str, directives: &Directives) -> Option<(String, Va
             functions.iter().find(|function| Some(name(function).as_str()) == wanted)
         }
         _ => {
-            let speaks = directives.tool || last.to_lowercase().contains("tool");
+            let speaks = directives.tool.unwrap_or_else(|| last.to_lowercase().contains("tool"));
             let named = functions.iter().find(|function| {
                 let name = name(function);
                 !name.is_empty() && last.contains(&name)
             });
-            named.or_else(|| functions.first().filter(|_| speaks))
+            named.or_else(|| functions.first().filter(|_| speaks)).filter(|_| directives.tool != Some(false))
         }
     }?;
     Some((name(chosen), chosen.get("parameters").cloned().unwrap_or(Value::Null)))

@@ -46,6 +46,6 @@ python_environment "$operations" "$operations_requirements" --no-deps
 
 if ! cmp -s "$node/package-lock.json" "$node/node_modules/installed.json"; then
     echo "Node packages in $node/node_modules"
-    (PATH="$PWD/$venv/bin:$PATH" && cd "$node" && npm ci --silent)
+    (PATH="$PWD/$venv/bin:$PATH" && cd "$node" && npm ci --silent --ignore-scripts)
     cp "$node/package-lock.json" "$node/node_modules/installed.json"
 fi

@@ -143,7 +143,11 @@ fn things_kept_at_the_provider_are_named() {
     let made = |body: Value| read(Api::Voice, &body).units.made;
     assert_eq!((made(voice("delete")), made(json!({"model": "m", "input": {"action": "create"}}))), (0, 1));
     assert_eq!(made(json!({"model": "m", "input": {}})), 1, "who names no action may make one");
-    assert!(named(Api::Speech, json!({"model": "m", "input": {"text": "x", "voice": "Cherry"}})).is_empty());
+    let spoken = json!({"model": "m", "input": {"text": "x", "voice": "Cherry"}, "parameters": {"voice": "v-1"}});
+    let facts = read(Api::Speech, &spoken);
+    let voices: Vec<_> = facts.references.iter().map(|thing| (thing.kind, thing.id.as_str(), thing.common)).collect();
+    assert_eq!(voices, [(Kind::Voice, "Cherry", true), (Kind::Voice, "v-1", true)]);
+    assert_eq!(facts.input.unbounded, None);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::mixed::{Call, make, world};
 use crate::support::wire::{request, send, whole};
 use crate::support::world::{KEY, World};
 use gratis::dialect::Kind;
-use gratis::ledger::{HoldId, Origin, Timestamp, Unit};
+use gratis::ledger::{AccountId, HoldId, Origin, Timestamp, Unit};
 use gratis::store::{Resource, ResourceStore, TaskHold};
 
 const CHAT: &str = "/compatible-mode/v1/chat/completions";
@@ -176,4 +176,26 @@ async fn batches_and_apps_pass_only_where_no_model_is_in_free_quota_only() {
     assert_eq!(status, 200, "{made}");
     let made = paid.store.resource(Kind::Batch, made["id"].as_str().unwrap()).await.unwrap();
     assert_eq!(made.unwrap().account.as_str(), "default");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_speaks_with_another_accounts_voice() {
+    let world = world(false, |_| {}).await;
+    for (id, account) in [("v-mine", "default"), ("v-theirs", "other")] {
+        let account = AccountId::from(account);
+        let made = Resource { kind: Kind::Voice, id: id.into(), account, created: world.clock.now(), task: None };
+        world.store.remember(made).await.unwrap();
+    }
+    let speech = |place: &str, voice: Value| {
+        let mut body = json!({"model": "speak", "input": {"text": "hello"}});
+        body[place]["voice"] = voice;
+        Call { path: "/api/v1/services/audio/tts/SpeechSynthesizer", headers: Vec::new(), body }
+    };
+    for place in ["input", "parameters"] {
+        for (voice, status) in [("Cherry", 200), ("v-mine", 200), ("v-theirs", 404), ("\u{65e5} no id", 200)] {
+            assert_eq!(make(&world, &speech(place, json!(voice))).await.0, status, "{place} {voice}");
+        }
+        assert_eq!(make(&world, &speech(place, json!(["v-theirs"]))).await.0, 400, "{place}");
+        assert_eq!(make(&world, &speech(place, Value::Null)).await.0, 200, "{place}");
+    }
 }

@@ -107,7 +107,7 @@ pub(crate) fn calls(text: &str) -> Vec<Call> {
         call(MULTI, json!({"model": "draw", "input": {"messages": parts}, "parameters": {"n": 2}})),
         call(MULTI, json!({"model": "draw", "input": {"messages": parts}})),
         call(MULTI, json!({"model": "asr", "input": {"messages": [{"role": "user", "content": [{"audio": "https://example.com/a.mp3"}]}]}})),
-        call(MULTI, json!({"model": "asr", "input": {"messages": [{"role": "user", "content": [{"audio": wav_of(2)}]}]}})),
+        call(MULTI, json!({"model": "asr", "input": {"messages": [{"role": "user", "content": [{"audio": wav_of(1)}]}]}})),
         call("/api/v1/services/audio/tts/SpeechSynthesizer", json!({"model": "speak", "input": {"text": "漢字 and letters"}})),
         call("/api/v1/services/audio/tts/customization", json!({"model": "voice", "input": {"action": "create", "target_model": "speak"}})),
     ]);
@@ -151,8 +151,8 @@ pub(crate) fn tasks(text: &str) -> Vec<Call> {
 /// So many seconds of silence as a WAV file in a data URI.
 pub(crate) fn wav_of(seconds: u32) -> String {
     let mut file =
-        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\0\0\0\0".to_vec();
-    file.resize(44 + 16_000 * seconds as usize, 0);
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0".to_vec();
+    file.resize(44 + 8_000 * seconds as usize, 0);
     format!("data:audio/wav;base64,{}", STANDARD.encode(file))
 }
 
@@ -322,7 +322,7 @@ async fn a_response_that_another_account_made_is_not_gone_on_from() {
 async fn sound_that_stands_in_the_request_is_held_by_its_length() {
     for worst in [false, true] {
         // Too little for a recording of unknown length, which may be 60 seconds.
-        let world = world(worst, |plan| plan.grants.iter_mut().for_each(|(_, amount)| *amount = 20)).await;
+        let world = world(worst, |plan| plan.grants.iter_mut().for_each(|(_, amount)| *amount = 25)).await;
         let heard = |sound: &str| {
             let message = json!({"role": "user", "content": [{"audio": sound}]});
             call(MULTI, json!({"model": "asr", "input": {"messages": [message]}}))
@@ -332,8 +332,14 @@ async fn sound_that_stands_in_the_request_is_held_by_its_length() {
         assert_eq!(make(&world, &heard(&wav_of(12))).await.0, 200);
         let balance = world.settled("asr").await;
         assert_eq!((balance.spent, balance.held), (12, 0));
-        assert_eq!(make(&world, &heard(&wav_of(8))).await.0, 403, "one more than its bytes say is held");
+        assert_eq!(make(&world, &heard(&wav_of(13))).await.0, 403, "one more than its bytes say is held");
         assert_eq!(make(&world, &heard(&wav_of(7))).await.0, 200);
         assert_eq!((world.charged("asr").await, world.metrics.over_hold.get()), (19, 0));
+        // Several answers, or a call that listens to something else: the length in the request says nothing.
+        let mut several = heard(&wav_of(1));
+        several.body["parameters"]["n"] = json!(9);
+        assert_eq!(make(&world, &several).await.0, 403);
+        let elsewhere = Call { path: "/api/v1/services/audio/asr/transcription", ..heard(&wav_of(1)) };
+        assert_eq!(make(&world, &elsewhere).await.0, 403);
     }
 }

@@ -205,7 +205,9 @@ async fn no_spelling_of_a_request_reaches_the_upstream_without_a_hold() {
             made += 1;
             let Some(request) = mutated(&mut rng, &all) else { continue };
             let bytes = request.body().clone().collect().await.unwrap().to_bytes();
-            let line = format!("{} {} {}", request.method(), request.uri(), String::from_utf8_lossy(&bytes));
+            // A recording would fill the screen.
+            let text = String::from_utf8_lossy(&bytes).replace(&"A".repeat(64), "");
+            let line = format!("{} {} {text}", request.method(), request.uri());
             let response = world.proxy.handle(request).await;
             let status = response.status().as_u16();
             // A body that is not read to its end would be drained in the background.

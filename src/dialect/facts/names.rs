@@ -47,7 +47,7 @@ pub(super) enum Role {
     Ssml,
     /// What is done with a voice.
     Action,
-    /// The voice that something is done with.
+    /// The voice, or the list of words, that something is done with or that a call is made with.
     Voice,
     /// A response, or a conversation, that the call goes on from.
     Reference(Kind),

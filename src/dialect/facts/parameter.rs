@@ -80,8 +80,11 @@ impl<'de> Reader<'de> {
             }
             Role::Action => self.action(name, raw)?,
             Role::Voice => {
-                if said && self.facts.api == Api::Voice {
+                if self.facts.api == Api::Voice {
                     self.refer(name, Kind::Voice, raw)?;
+                } else if said {
+                    let must = |_| DialectError::parameter(name, "must be text");
+                    self.facts.speak_with(serde_json::from_str(raw.get()).map_err(must)?);
                 }
             }
             // They are read as they stream past and never come here.

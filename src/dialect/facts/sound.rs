@@ -45,6 +45,10 @@ fn seconds(raw: &RawValue) -> Option<u64> {
         return None;
     }
     let encoded = encoded.trim_end_matches('=');
+    // What one decoder skips, another may end at.
+    if !encoded.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')) {
+        return None;
+    }
     // Whole groups of four characters, so that the part decodes by itself.
     let head = if encoded.len() > HEAD { encoded.get(..HEAD)? } else { encoded };
     let head = STANDARD_NO_PAD.decode(head).ok()?;
@@ -119,6 +123,8 @@ mod tests {
         assert_eq!(heard("audio/wav", &wav(1, 16_000, 32_000, b"", 0)), Some(1));
         assert_eq!(heard("audio/mpeg", &sound), None, "whoever goes by the kind reads it otherwise");
         assert_eq!(heard("audio/wav", b"ID3\x04 compressed"), None);
+        let behind = format!("\"data:audio/wav;base64,{} A\"", STANDARD.encode(&sound));
+        assert_eq!(seconds(serde_json::from_str(&behind).unwrap()), None, "not all of it is base64");
         assert_eq!(heard("audio/wav", &sound[..30]), None);
         assert_eq!(heard("audio/wav", &wav(85, 16_000, 32_000, b"", 9)), None, "compressed in a WAV file");
         assert_eq!(heard("audio/wav", &wav(1, 16_000, 320_000, b"", 9)), None, "does not agree with itself");

@@ -7,11 +7,12 @@ use arc_swap::ArcSwap;
 use http::HeaderMap;
 
 use crate::catalogue::Model;
-use crate::dialect::Protocol;
+use crate::dialect::{Protocol, Reference};
 use crate::ledger::{Amount, Ask, HoldId, Refusal, Reserve, ReserveRules};
 use crate::proxy::admission::{Admission, Patience};
 use crate::proxy::breaker::Paused;
 use crate::proxy::crowd::KeyPlace;
+use crate::proxy::forward;
 use crate::proxy::parts::ProxyParts;
 use crate::proxy::rejection::{Rejection, UpstreamTrouble};
 use crate::proxy::settings::Shared;
@@ -42,6 +43,8 @@ pub(super) struct CallAsk {
     pub(super) bounded: bool,
     /// What it turns on that is billed beside the quota.
     pub(super) surcharge: Option<&'static str>,
+    /// Things kept at the provider that it refers to.
+    pub(super) references: Vec<Reference>,
 }
 
 /// An admitted call, and what it was admitted under.
@@ -68,7 +71,7 @@ impl CallAsk {
             ceiling_output: model.max_units.unwrap_or(need.saturating_add(slack)),
             ..Ask::default()
         };
-        Self { hold: new_hold(), model, ask, bounded, surcharge: None }
+        Self { hold: new_hold(), model, ask, bounded, surcharge: None, references: Vec::new() }
     }
 }
 
@@ -113,6 +116,9 @@ impl Line {
             }
             None => Arc::clone(of_model),
         };
+        for thing in &call.references {
+            forward::may_refer(&*self.parts.store, &self.caller.account, thing).await.map_err(Fault::Ours)?;
+        }
         self.check_upstream(&upstream, shared.settings.quota.breaker_pause)?;
         let place = self.parts.crowd.enter(&self.caller.key.id, shared.settings.key_in_flight);
         let place = Some(place.ok_or(Fault::Ours(Rejection::TooManyOfKey))?);

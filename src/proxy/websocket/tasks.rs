@@ -148,6 +148,7 @@ impl Tasks {
             task.ahead()
         };
         let ask = CallAsk::units(Arc::clone(&task.model), task.need.max(1), ahead, bounded);
+        let ask = CallAsk { references: run.references, ..ask };
         self.task = Some(task);
         Ok(Step::Ask(ask))
     }

@@ -37,7 +37,7 @@ pub(super) struct Turns {
 /// The hold of one response: the whole window, and all that the model can put out.
 pub(super) fn ask(model: &Arc<Model>, surcharge: Option<&'static str>) -> CallAsk {
     let CallBound { ask, sound, .. } = bound::at_most(model, 1);
-    CallAsk { hold: new_hold(), model: Arc::clone(model), ask, bounded: sound, surcharge }
+    CallAsk { hold: new_hold(), model: Arc::clone(model), ask, bounded: sound, surcharge, references: Vec::new() }
 }
 
 impl Turns {

@@ -22,6 +22,7 @@ from dashscope.common.error import InvalidTask
 from dashscope.v2 import DashScopeError
 from langchain_community.chat_models import ChatTongyi
 
+import qwen_code
 from relay import Relay
 
 REFUSED = "AllocationQuota.FreeTierOnly"
@@ -207,6 +208,18 @@ class Tongyi(Client):
             raise
 
 
+class QwenCode(Client):
+    wrong_key = (401, "invalid_api_key")
+    TEXTS = {REFUSED: "The free tier of the model has been exhausted", "Arrearage": "good standing", "invalid_api_key": "Incorrect API key"}
+
+    def call(self, origin, key, model, stream):
+        try:
+            yield from qwen_code.ask(origin, key, model, stream)
+        except qwen_code.Failed as failed:
+            code = [code for code, text in self.TEXTS.items() if text in failed.text]
+            raise Refused(failed.status, code[0] if code else failed.text) from failed
+
+
 def output(reply):
     return json.dumps(reply.output)
 
@@ -267,6 +280,7 @@ def clients():
         Native("SpeechSynthesizer", "qwen3-tts-flash", "cosyvoice-v3-flash", speech, output),
         *(Second(protocol, *text) for protocol in ("native", "openai", "anthropic")),
         Tongyi("ChatTongyi", *text),
+        QwenCode("qwen-code", *text),
     ]
 
 
@@ -360,7 +374,7 @@ class Run:
     def all(self):
         passed = failed = 0
         versions = f"openai {openai.__version__}, anthropic {anthropic.__version__}, dashscope {dashscope.version.__version__}"
-        print(f"{versions}, langchain-community, Python {sys.version.split()[0]}", flush=True)
+        print(f"{versions}, qwen-code {qwen_code.version()}, langchain-community, Python {sys.version.split()[0]}", flush=True)
         rows = [(client.name, case.__name__, case, client) for client in clients() for case in self.cases(client)]
         for name, title, case, client in rows:
             self.relay.take()
