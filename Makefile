@@ -1,17 +1,19 @@
 # The tasks of this project; `.ci/run` runs `make ci`. Only a Rust toolchain and, for `make tools`, apt are needed.
 
 CARGO ?= cargo
-# Seconds that each fuzz target runs in `make fuzz`, rounds of `make faults`, requests of `make route-fuzz`.
+# Seconds that each fuzz target runs in `make fuzz`, rounds of `make faults`, requests of `make route-fuzz`, schedules of
+# `make simulate`.
 FUZZ_SECONDS ?= 600
 ROUNDS ?= 200
 REQUESTS ?= 1000000
+SCHEDULES ?= 1000000
 
 # cargo-deny is built once and kept; the dev profile builds in half of the time.
 DENY_VERSION := 0.20.2
 DENY := target/tools/bin/cargo-deny
 FUZZ_TARGETS := facts observer frames
 
-.PHONY: help tools test fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults conformance route-fuzz demo
+.PHONY: help tools test fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults simulate conformance route-fuzz demo
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -59,6 +61,9 @@ bench: ## The benchmarks, measured (minutes)
 faults: ## Kill runs under load: ROUNDS (200) times kill -9 (long)
 	$(CARGO) build --release --locked
 	tests/campaigns/kill.py --gratis target/release/gratis --rounds $(ROUNDS)
+
+simulate: ## SCHEDULES (1000000) of the deterministic simulation (minutes); GRATIS_SEED=n runs one and shows it
+	GRATIS_SCHEDULES=$(SCHEDULES) $(CARGO) test --locked --profile perf --test simulate -- --nocapture
 
 conformance: ## 100,000 random commands for each store, compared with the rules (minutes)
 	GRATIS_CONFORMANCE=100000 $(CARGO) test --locked --test it store_conformance -- --nocapture

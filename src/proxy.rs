@@ -22,6 +22,7 @@ mod not_covered;
 mod parts;
 mod record;
 mod rejection;
+pub mod rules;
 mod send;
 mod settings;
 mod settlement;
