@@ -7,7 +7,7 @@ use gratis::ledger::{
     Admitted, Ask, BillingMode, Command, HoldId, Origin, Outcome, Overrun, Refusal, Reserve, ReserveRules, Resolution,
     Timestamp, Unit, Usage,
 };
-use gratis::proxy::rules::{Answered, Verdict, asks_again, may_be_sent, tries_again_after};
+use gratis::proxy::rules::{Answered, Verdict, asks_again, may_be_sent};
 use gratis::store::{StoreError, StoreErrorKind};
 
 use crate::bugs::Bug;
@@ -43,17 +43,17 @@ pub struct Call {
     pub stage: Stage,
     admitted: Option<Admitted>,
     began: Millis,
-    asked_at: Millis,
+    pub asked_at: Millis,
     /// Of the questions to the store, so that a late answer is told from the awaited one.
-    attempt: u32,
+    pub attempt: u32,
     asked_again: bool,
     lost: bool,
-    observer: Option<Observer>,
+    pub observer: Option<Observer>,
     reply: Option<Reply>,
     next: usize,
     task: Option<usize>,
-    resolution: Option<Resolution>,
-    failures: usize,
+    pub resolution: Option<Resolution>,
+    pub failures: usize,
     /// What the upstream charged, and how often it carried the call out.
     pub charged: Option<Usage>,
     pub executions: u32,
@@ -156,17 +156,7 @@ impl World {
         self.ask_of(call, Command::Reserve(reserve));
     }
 
-    pub fn ask_to_resolve(&mut self, call: usize) {
-        let now = self.now;
-        let of = &mut self.calls[call];
-        let Some(resolution) = of.resolution else { return };
-        of.attempt += 1;
-        of.asked_at = now;
-        let command = Command::Resolve { hold: of.hold, resolution, origin: Some(of.origin()) };
-        self.ask_of(call, command);
-    }
-
-    fn ask_of(&mut self, call: usize, command: Command) {
+    pub fn ask_of(&mut self, call: usize, command: Command) {
         let Call { replica, life, attempt, .. } = self.calls[call];
         let question = Question { call, replica, life, attempt, command, task: None };
         if matches!(self.store, Store::Shared(_)) {
@@ -381,44 +371,5 @@ impl World {
             Verdict::Unknown(seen) => Resolution::Presume(seen),
         };
         self.resolve(call, resolution);
-    }
-
-    /// Says once what became of a hold.
-    pub fn resolve(&mut self, call: usize, resolution: Resolution) {
-        self.say(|| format!("call {call}: {resolution:?}"));
-        let of = &mut self.calls[call];
-        (of.stage, of.resolution, of.observer) = (Stage::Resolving, Some(resolution), None);
-        self.ask_to_resolve(call);
-    }
-
-    fn resolved(&mut self, call: usize, answer: Result<Outcome, StoreErrorKind>) {
-        let replica = self.calls[call].replica;
-        self.calls[call].attempt += 1;
-        let kind = match answer {
-            Ok(_) => {
-                self.calls[call].stage = Stage::Done;
-                self.replicas[replica].parked.retain(|parked| *parked != call);
-                return;
-            }
-            Err(kind) => kind,
-        };
-        let shared = matches!(self.store, Store::Shared(_));
-        if shared && !self.replicas[replica].parked.contains(&call) {
-            self.replicas[replica].parked.push(call);
-        }
-        let kind = if shared { StoreErrorKind::Deferred } else { kind };
-        let of = &mut self.calls[call];
-        let pause = tries_again_after(kind, of.failures);
-        of.failures += 1;
-        match pause {
-            Some(pause) => self.later(u64::try_from(pause.as_millis()).unwrap(), Event::ResolveAgain(call)),
-            None => of.stage = Stage::Done,
-        }
-    }
-
-    pub fn resolve_again(&mut self, call: usize) {
-        if self.calls[call].stage == Stage::Resolving {
-            self.ask_to_resolve(call);
-        }
     }
 }

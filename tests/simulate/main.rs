@@ -28,6 +28,7 @@ mod dice;
 mod disk;
 mod faults;
 mod replies;
+mod settle;
 mod tasks;
 mod upstream;
 mod world;
