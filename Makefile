@@ -5,6 +5,7 @@ CARGO ?= cargo
 # `make simulate`.
 FUZZ_SECONDS ?= 600
 ROUNDS ?= 200
+SHARED_ROUNDS ?= 5
 REQUESTS ?= 1000000
 SCHEDULES ?= 1000000
 MUTANTS ?= 200
@@ -60,7 +61,8 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS (600)
 bench: ## The benchmarks, measured (minutes)
 	$(CARGO) bench --locked --benches
 
-faults: simulate ## Everything that breaks things for long: simulated schedules, ROUNDS (200) times kill -9, RESTARTS (50) under load
+faults: simulate ## What breaks things for long: simulated schedules, a shared store SHARED_ROUNDS (5) times, ROUNDS (200) kills, RESTARTS (50)
+	GRATIS_SHARED_ROUNDS=$(SHARED_ROUNDS) $(CARGO) test --locked --test it -- --nocapture shared_faults shared_lost
 	$(CARGO) build --release --locked
 	tests/campaigns/kill.py --gratis target/release/gratis --rounds $(ROUNDS)
 	GRATIS_RESTARTS=$(RESTARTS) $(CARGO) test --locked --test it f_lif_3 -- --nocapture

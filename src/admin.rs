@@ -59,6 +59,7 @@ pub use journal::Changes;
 use crate::catalogue::{Catalogue, Model, Site};
 use crate::ledger::PoolId;
 use crate::notify::Notifier;
+use crate::provider::{Provider, Sites};
 use crate::store::keys::Pepper;
 use crate::store::{self, NoteStore, Store};
 
@@ -186,6 +187,8 @@ pub struct AdminState {
     pub read_token: Option<Token>,
     /// The changes in progress.
     pub changes: Changes,
+    /// The lines of the audit log that are kept.
+    pub audit_lines: usize,
     /// The most bytes of a request's body.
     pub body_max: usize,
     /// The lease of a hold in ms, for whoever waits for one to pass.
@@ -211,6 +214,11 @@ pub struct AdminState {
 impl AdminState {
     fn rules(&self) -> Rules {
         (self.rules)()
+    }
+
+    /// What the provider says, as it is kept.
+    fn provider<'a>(&'a self, sites: Sites<'a>) -> Provider<'a> {
+        Provider { store: &*self.store, notes: &*self.notes, sites }
     }
 }
 

@@ -114,9 +114,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let certificates = settings::certificates(config)?;
     let tls = certificates.is_some();
     let clients = settings::listener(config, certificates.clone());
-    let listening = server::listen(clients, sockets.proxy, Arc::clone(&metrics)).await?;
-    let operators = settings::admin_listener(config);
-    let admin_listening = server::listen(operators, sockets.admin, Arc::clone(&metrics)).await?;
+    let (listening, admin_listening) = listen(clients, settings::admin_listener(config), sockets, &metrics).await?;
     let reloader = Arc::new(Reloader::new(loader, Arc::clone(&shared), certificates, &loaded, Arc::clone(&metrics)));
     let draining = Arc::new(AtomicBool::new(false));
     let store = ledger.store(&metrics);
@@ -138,8 +136,9 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         notes: Arc::clone(&notes),
         notifier: Arc::clone(&notifier),
         token,
-        read_token: config.admin.read_token.as_ref().and_then(|token| Token::new(token.expose())),
+        read_token: read_token(config),
         changes: changes.clone(),
+        audit_lines: config.admin.audit_lines,
         body_max: ADMIN_BODY,
         lease_ms: u64::try_from(config.store.lease.as_millis()).unwrap_or(u64::MAX),
         checks: checks(&draining),
@@ -158,8 +157,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let service = proxy::service(proxy.clone(), config.limits.in_flight, &metrics);
     let serving = spawn(serve(listening, service, stop.clone(), drain));
     let admin = spawn(serve(admin_listening, admin::router(admin_state), stop_admin.clone(), ADMIN_DRAIN));
-    let worker = spawn(worker);
-    let watch = spawn(notifier.run(stop.clone()));
+    let (worker, watch) = (spawn(worker), spawn(notifier.run(stop.clone())));
     Ok(Running {
         proxy_address,
         admin_address,
@@ -178,6 +176,21 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         drain,
         ledger,
     })
+}
+
+fn read_token(config: &Config) -> Option<Token> {
+    config.admin.read_token.as_ref().and_then(|token| Token::new(token.expose()))
+}
+
+/// Binds what was not handed over.
+async fn listen(
+    clients: server::Settings,
+    operators: server::Settings,
+    sockets: Sockets,
+    metrics: &Arc<Metrics>,
+) -> Result<(Listening, Listening), String> {
+    let listening = server::listen(clients, sockets.proxy, Arc::clone(metrics)).await?;
+    Ok((listening, server::listen(operators, sockets.admin, Arc::clone(metrics)).await?))
 }
 
 /// Who tells what passes a mark in the books.

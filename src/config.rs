@@ -7,6 +7,7 @@
 //! Only this room reads the environment. Only `app` and `cli` name this room.
 
 mod admin;
+mod apps;
 mod check;
 mod env;
 mod mask;
@@ -28,9 +29,11 @@ mod upstream;
 mod values;
 mod websocket;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use admin::{AdminConfig, Explain, KeysConfig, LogConfig, LogFormat};
+pub use apps::AppModels;
 pub use check::{CheckReport, check_report};
 pub use env::Env;
 pub use notify::{MailConfig, MailTls, NotifyConfig, WebhookConfig};
@@ -70,6 +73,8 @@ pub struct Config {
     pub keys: KeysConfig,
     /// Where calls go, at least one.
     pub upstreams: Vec<UpstreamConfig>,
+    /// The models of each declared app, by its id.
+    pub apps: HashMap<String, AppModels>,
     /// Whose rules apply.
     pub site: SiteConfig,
     /// How calls are kept within the free quota.
@@ -165,9 +170,21 @@ fn read_tree(file: Option<&Path>, env: &Env, report: &mut Report) -> Table {
 
 /// Reads all sections, also after a mistake in one, so that each mistake is found in one run.
 fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Config, Catalogue, Vec<Site>)> {
-    let names =
-        ["server", "admin", "log", "store", "keys", "upstream", "site", "quota", "limits", "notify", "websocket"];
-    let [server, admin, log, store, keys, upstreams, site, quota, limits, notify, websocket] = {
+    let names = [
+        "server",
+        "admin",
+        "log",
+        "store",
+        "keys",
+        "upstream",
+        "app",
+        "site",
+        "quota",
+        "limits",
+        "notify",
+        "websocket",
+    ];
+    let [server, admin, log, store, keys, upstreams, apps, site, quota, limits, notify, websocket] = {
         let mut root = Reader::new(report, tree, Spot { source: 0, start: 0, end: 0 }, "");
         let sections = names.map(|name| root.find(name));
         root.finish();
@@ -193,6 +210,7 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
         }
         None => None,
     };
+    let apps = apps::read_all(report, apps, &catalogue, upstreams.as_deref());
     if let Some(quota) = &quota {
         check::warn_of_large_holds(report, quota, &catalogue);
         override_rules(&mut sites, quota.overrun);
@@ -210,6 +228,7 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
         store: store?,
         keys: keys?,
         upstreams: upstreams?,
+        apps: apps?,
         site: site?,
         quota: quota?,
         limits: limits?,

@@ -27,6 +27,7 @@ mod route;
 mod socket;
 mod splice;
 mod sse;
+mod strip;
 mod table;
 mod task;
 
@@ -39,7 +40,7 @@ pub use encoding::Encoding;
 pub use envelope::{ErrorBody, ErrorEnvelope, ErrorShape, render_error};
 pub use error::{DialectError, UpstreamError, UpstreamSignal};
 pub use facts::{Facts, InputBound, Reference, ThinkingAsk, UnitsAsk};
-pub use finding::{Finding, Flags, Reading, UsageDetails};
+pub use finding::{Finding, Flags, ModelUsage, Reading, UsageDetails};
 pub use frame::{Ended, FrameError, FrameReader, OwnFrame, PROTOCOL_ERROR, Part, Sender, Stretch, own_frame};
 pub use inference::{Audio, Command, Run, TaskEvent, TaskState, command, finish_task, task_event, task_failed};
 pub use observer::{Observer, Seen};
@@ -47,6 +48,7 @@ pub use realtime::{ClientEvent, ServerEvent, client_event, error_event, server_e
 pub use route::{Route, RouteMatch, RouteRow, coverage, family, route};
 pub use socket::{Protocol, Socket, SocketRow, handshake_key, socket, sockets};
 pub use splice::Clamp;
+pub use strip::{STRIPPABLE, strip};
 pub use task::TaskOutcome;
 
 /// Whose shapes a call has.
@@ -89,6 +91,9 @@ pub enum Metering {
     Owned(Kind),
     /// It asks what became of a task: for its account alone, and the first answer that tells settles the task's hold (W 0.12).
     Task,
+    /// An app of the provider's console: the configuration declares its models, each of which is held at its maximum. One that is
+    /// not declared is as if it were not covered (W 0.14).
+    App,
     /// The free quota never covers it, and its models are not known before (W 0.14): refused where only free quota may be used.
     NotCovered(Kind),
 }
@@ -103,6 +108,7 @@ impl Metering {
             Self::Free => "free".to_owned(),
             Self::Creates(_) | Self::Owned(_) => "owned".to_owned(),
             Self::Task => "task".to_owned(),
+            Self::App => "app".to_owned(),
             Self::NotCovered(_) => "not-covered".to_owned(),
         }
     }

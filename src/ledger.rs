@@ -20,6 +20,8 @@ pub use balance::{Balance, Grant, Side, Unit};
 pub use book::{
     AccountState, Billed, BillingMode, Book, Closure, Fund, Hold, HoldState, Key, KeyState, Line, Pool, Switch,
 };
-pub use command::{Ask, Command, Operation, Origin, Overrun, Reserve, ReserveRules, Resolution, SwitchOff, Usage};
+pub use command::{
+    Ask, Command, Expect, Operation, Origin, Overrun, Reserve, ReserveRules, Resolution, SwitchOff, Usage,
+};
 pub use ids::{AccountId, Amount, GrantId, HoldId, KeyId, MAX_AMOUNT, ModelCode, PoolId, Timestamp};
 pub use outcome::{Admitted, Decline, Done, Entry, EntryKind, Outcome, Refusal, Resolved};

@@ -32,6 +32,7 @@
 //! * [`dialect`]: one API's shapes: bytes in, values out. Pure; knows no quota.
 //! * [`clock`], [`telemetry`]: time, metrics, log lines. Know no domain type.
 //! * [`store`]: keeps books durably, for one process or for replicas that share them, and notes beside them. Adds no rule of its own.
+//! * [`provider`]: what the provider says of accounts and upstreams, and what that closes. Kept in the store, for every replica.
 //! * [`notify`]: tells by mail and webhook when a grant passes a mark. On no call's path.
 //! * [`proxy`]: the request path. The only way upstream; knows no rule of the quota.
 //! * [`admin`]: the operator's JSON API. Meets the request path only in the store. Every change is written down.
@@ -41,7 +42,7 @@
 //! * [`app`]: puts the parts together. [`cli`]: the command line.
 //! * [`simulator`]: an upstream with a ledger of its own. Names no other room: an oracle must not share our code.
 //!
-//! A room names only rooms above it in this order: ledger; catalogue; dialect, clock, telemetry; store, notify; proxy, admin, load;
+//! A room names only rooms above it in this order: ledger; catalogue; dialect, clock, telemetry; store; notify, provider; proxy, admin, load;
 //! server; config; app; cli. `tests/it/tidy.rs` fails the build where this is broken.
 //!
 //! # What is always true
@@ -67,6 +68,7 @@ pub mod dialect;
 pub mod ledger;
 pub mod load;
 pub mod notify;
+pub mod provider;
 pub mod proxy;
 pub mod server;
 pub mod simulator;

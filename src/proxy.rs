@@ -4,6 +4,7 @@
 //! knows a rule of the quota: the ledger decides, behind the store.
 
 mod admission;
+mod apps;
 mod authenticate;
 mod body;
 mod bound;
@@ -31,6 +32,7 @@ mod strict;
 mod tasks;
 mod trace;
 mod truth;
+mod uncovered;
 mod upstream;
 mod websocket;
 
@@ -39,7 +41,7 @@ pub use metered_body::{ReplyBody, ReplyError};
 pub use parts::Proxy;
 pub use rejection::{Rejection, UpstreamTrouble};
 pub use settings::{
-    ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, SocketSettings, UpstreamSettings, Upstreams,
+    App, ClampPolicy, OnDisconnect, QuotaSettings, Settings, Shared, SocketSettings, UpstreamSettings, Upstreams,
 };
 pub use trace::Explain;
 pub use upstream::Upstream;

@@ -65,6 +65,7 @@
     reason = "each step of a reply heeds a few of four dozen modes and treats all others alike"
 )]
 
+mod apps;
 mod behaviour;
 mod chat;
 mod chunks;
@@ -88,6 +89,7 @@ mod tasks;
 mod transport;
 mod ways;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -106,6 +108,8 @@ pub struct Settings {
     /// The models that are served. When empty every code is served as [`SimModel::new`] has it; otherwise an unknown
     /// one is `model_not_found`.
     pub models: Vec<SimModel>,
+    /// The models that one request to each app calls, by the app's id; one that is called twice stands there twice.
+    pub apps: BTreeMap<String, Vec<String>>,
     /// The only credential that is accepted; `None` accepts every caller.
     pub key: Option<String>,
     /// Charge the most that a call can cost: the NFC bytes of the prompt, the template maximum, the full answer and
@@ -134,6 +138,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             models: Vec::new(),
+            apps: BTreeMap::new(),
             key: None,
             worst: false,
             first_delay: Duration::ZERO,

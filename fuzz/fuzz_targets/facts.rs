@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 /// The calls of which only this is asked: no panic, and a splice that is JSON and is read again.
-const OTHERS: [Api; 14] = [
+const OTHERS: [Api; 15] = [
     Api::Completions,
     Api::Responses,
     Api::Embeddings,
@@ -22,6 +22,7 @@ const OTHERS: [Api; 14] = [
     Api::Speech,
     Api::Transcription,
     Api::Voice,
+    Api::App,
 ];
 
 fuzz_target!(|input: (u8, &[u8])| {

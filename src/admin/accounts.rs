@@ -13,7 +13,7 @@ use super::page::{List, Paged};
 use super::problem::{Answer, Problem};
 use super::{AdminState, Rules, standing, when};
 use crate::catalogue::Site;
-use crate::ledger::{AccountId, AccountState, Book, Done, Operation, Outcome, Timestamp};
+use crate::ledger::{AccountId, AccountState, Book, Done, Expect, Operation, Outcome, Timestamp};
 use crate::store::{NewAccount, Store};
 
 /// An account as an operator sees it.
@@ -176,17 +176,21 @@ pub(super) async fn change(
 ) -> Answer<Response> {
     let book = state.store.book(&id).await?;
     wanted.check(&Account::of(&book).tag())?;
+    let mut now = book.state;
     if let Some(name) = body.state {
         let rules = state.rules();
         let site = known_site(&rules, &book.site)?;
         let meant = meant(name, body.grace_until.as_deref(), site, state.store.now())?;
-        operate(state.store.as_ref(), &id, Operation::SetState(meant)).await?;
+        let expect = Expect::Account { state: book.state, never_pay: book.never_pay };
+        operate(state.store.as_ref(), &id, wanted.guard(expect, Operation::SetState(meant))).await?;
+        now = meant;
         standing::set_by_hand(&state, &book, meant).await?;
     } else if body.grace_until.is_some() {
         return Err(Problem::invalid("invalid_body", "`grace_until` goes with \"state\": \"overdue\"."));
     }
     if let Some(on) = body.never_pay {
-        operate(state.store.as_ref(), &id, Operation::SetNeverPay(on)).await?;
+        let expect = Expect::Account { state: now, never_pay: book.never_pay };
+        operate(state.store.as_ref(), &id, wanted.guard(expect, Operation::SetNeverPay(on))).await?;
     }
     show(State(state), Named(id)).await
 }

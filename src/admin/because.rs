@@ -21,8 +21,22 @@ pub(super) fn sentences(trace: &Value) -> Vec<String> {
         let names: Vec<&str> = beside.iter().filter_map(Value::as_str).collect();
         because.push(format!("The quota does not cover what is billed for: {}.", names.join(", ")));
     }
+    let stripped = trace.get("stripped").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if !stripped.is_empty() {
+        let names: Vec<&str> = stripped.iter().filter_map(Value::as_str).collect();
+        because.push(format!(
+            "By the operator's policy (`quota.strip`) it went without what is billed beside the quota: {}.",
+            names.join(", ")
+        ));
+    }
     if let Some(refusal) = text("/refusal") {
         because.push(refused(refusal).to_owned());
+        if matches!(refusal, "used_up" | "busy")
+            && let (Some(needed), Some(input), Some(least)) =
+                (least(trace), count("/bound/input"), count("/bound/least_output"))
+        {
+            because.push(format!("It needs {} at least: {input} of input and {least} of output.", shown(needed)));
+        }
         because.extend(grants(trace));
     }
     if let (Some(before), Some(beside), Some(after)) = (
@@ -42,6 +56,12 @@ pub(super) fn sentences(trace: &Value) -> Vec<String> {
         because.push(format!("The switch was last turned {on} at {at} by {by}."));
     }
     because
+}
+
+/// The least that a call has to hold.
+fn least(trace: &Value) -> Option<i64> {
+    let count = |place: &str| trace.pointer(place).and_then(Value::as_i64);
+    Some(count("/bound/input")?.saturating_add(count("/bound/least_output")?))
 }
 
 fn shown(count: i64) -> String {

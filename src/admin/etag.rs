@@ -4,11 +4,14 @@ use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::AdminState;
 use super::problem::{Answer, Problem};
+use crate::ledger::{Decline, Expect, Operation};
+use crate::store::Shelf;
 
 /// The ETag of what a client is shown.
 pub(super) fn etag(shown: &impl Serialize) -> String {
@@ -36,12 +39,35 @@ impl IfMatch {
         if wanted.split(',').map(str::trim).any(|wanted| wanted == "*" || wanted == tag) {
             return Ok(());
         }
-        Err(Problem::new(
-            StatusCode::PRECONDITION_FAILED,
-            "changed_meanwhile",
-            "It was changed meanwhile, so nothing was done. Read it again, and send its ETag in `If-Match`.",
-        )
-        .with("etag", tag))
+        Err(Problem::from(Decline::ChangedMeanwhile).with("etag", tag))
+    }
+
+    /// Whether the client says what it believes to change.
+    fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The change, as one that is carried out only where what was looked at is still so: another replica may have been faster.
+    pub(super) fn guard(&self, expect: Expect, operation: Operation) -> Operation {
+        if self.is_given() { Operation::If { expect, then: Box::new(operation) } } else { operation }
+    }
+
+    /// Sets or removes a note, in the same way.
+    pub(super) async fn put(
+        &self,
+        state: &AdminState,
+        (shelf, name): (Shelf, &str),
+        was: Option<&str>,
+        value: Option<String>,
+    ) -> Answer<()> {
+        match value {
+            value if self.is_given() => {
+                let same = state.notes.put_if(shelf, name, was, value).await?;
+                if same { Ok(()) } else { Err(Decline::ChangedMeanwhile.into()) }
+            }
+            Some(value) => Ok(state.notes.put(shelf, vec![(name.to_owned(), value)]).await?),
+            None => Ok(state.notes.remove(shelf, name).await.map(drop)?),
+        }
     }
 }
 

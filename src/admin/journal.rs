@@ -36,6 +36,9 @@ const CARRIED: usize = 4_096;
 /// The most bytes of an answer that are looked at.
 const ANSWER_MAX: usize = 4 << 20;
 
+/// After so many lines the audit log is looked at for those that are too old.
+const SHORTENED_EVERY: u64 = 64;
+
 /// The first answer to a key.
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -114,6 +117,11 @@ async fn carry_out(state: &AdminState, request: Request, next: Next) -> Result<R
     let after = snapshot::of(state, account.as_deref(), with_spent).await;
     let change = Change { actor, method, path, account, request: &body, status: parts.status, answer: &answer };
     let written = state.notes.append(Log::Audit, change.line(state, &before, &after)).await;
+    if matches!(written, Ok(number) if number % SHORTENED_EVERY == 0)
+        && let Err(error) = state.notes.shorten(Log::Audit, state.audit_lines).await
+    {
+        tracing::warn!(error = %error, "the oldest lines of the audit log could not be removed");
+    }
     if let Some(name) = claim {
         keep(state, &name, &body, parts.status, &parts.headers, &answer).await;
     }

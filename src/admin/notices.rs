@@ -57,8 +57,11 @@ impl Shown {
 }
 
 async fn chosen(state: &AdminState, name: &str) -> Answer<Choice> {
-    let kept = state.notes.get(Shelf::Notices, name).await?;
-    Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default())
+    Ok(read(state.notes.get(Shelf::Notices, name).await?.as_deref()))
+}
+
+fn read(kept: Option<&str>) -> Choice {
+    kept.and_then(|kept| serde_json::from_str(kept).ok()).unwrap_or_default()
 }
 
 /// The name under which a choice is kept, and what is above it.
@@ -93,15 +96,12 @@ async fn set(
         return Err(Problem::invalid("invalid_body", detail));
     }
     let (name, above) = place(state, account, model).await?;
-    wanted.check(&etag(&Shown::of(chosen(state, &name).await?, &above).chosen))?;
+    let kept = state.notes.get(Shelf::Notices, &name).await?;
+    wanted.check(&etag(&Shown::of(read(kept.as_deref()), &above).chosen))?;
     let choice =
         Choice { on: body.on, remaining_percent: body.remaining_percent, days_before_end: body.days_before_end };
-    if choice == Choice::default() {
-        state.notes.remove(Shelf::Notices, &name).await?;
-    } else {
-        let value = serde_json::to_string(&choice).unwrap_or_default();
-        state.notes.put(Shelf::Notices, vec![(name, value)]).await?;
-    }
+    let value = (choice != Choice::default()).then(|| serde_json::to_string(&choice).unwrap_or_default());
+    wanted.put(state, (Shelf::Notices, &name), kept.as_deref(), value).await?;
     shown(state, account, model).await
 }
 

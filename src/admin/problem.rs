@@ -146,6 +146,7 @@ pub(super) fn code_of(decline: &Decline) -> &'static str {
         Decline::WouldRaise => "would_raise",
         Decline::TooLarge => "too_large",
         Decline::EndsBeforeStart => "ends_before_start",
+        Decline::ChangedMeanwhile => "changed_meanwhile",
     }
 }
 
@@ -178,6 +179,9 @@ pub(super) fn sentence_of(decline: &Decline) -> &'static str {
         }
         Decline::TooLarge => "The amount is too large, or more is spent than granted.",
         Decline::EndsBeforeStart => "The grant would end before it starts.",
+        Decline::ChangedMeanwhile => {
+            "It was changed meanwhile, so nothing was done. Read it again, and send its ETag in `If-Match`."
+        }
     }
 }
 
@@ -186,6 +190,7 @@ impl From<Decline> for Problem {
         let status = match decline {
             Decline::UnknownGrant | Decline::UnknownKey | Decline::UnknownPool => StatusCode::NOT_FOUND,
             Decline::TooLarge | Decline::EndsBeforeStart => StatusCode::BAD_REQUEST,
+            Decline::ChangedMeanwhile => StatusCode::PRECONDITION_FAILED,
             Decline::NoGrant
             | Decline::Ended
             | Decline::UsedUp

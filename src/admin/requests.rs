@@ -23,7 +23,8 @@ use crate::store::Shelf;
     responses((status = 200, description = "What was decided, and why", body = Object))
 )]
 pub(super) async fn why(State(state): State<AdminState>, Named(id): Named<String>) -> Answer<Json<Value>> {
-    let id = id.to_ascii_lowercase();
+    // A ledger's line shows the same id without its dashes.
+    let id = uuid::Uuid::parse_str(&id).map_or_else(|_| id.to_ascii_lowercase(), |id| id.to_string());
     let kept = state.notes.get(Shelf::Traces, &id).await?.and_then(|kept| serde_json::from_str::<Value>(&kept).ok());
     let Some(mut trace) = kept.or_else(|| (state.recent)(&id)) else {
         return Err(Problem::unknown(
@@ -90,12 +91,16 @@ async fn name(state: &AdminState, account: &AccountId, key: Option<&str>) -> Ans
 }
 
 async fn shown(state: &AdminState, name: &str) -> Answer<Fallback> {
-    let kept = state.notes.get(Shelf::Fallbacks, name).await?;
-    Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default())
+    Ok(read(state.notes.get(Shelf::Fallbacks, name).await?.as_deref()))
+}
+
+fn read(kept: Option<&str>) -> Fallback {
+    kept.and_then(|kept| serde_json::from_str(kept).ok()).unwrap_or_default()
 }
 
 async fn set(state: &AdminState, name: String, wanted: &IfMatch, body: Fallback) -> Answer<Response> {
-    wanted.check(&etag(&shown(state, &name).await?))?;
+    let kept = state.notes.get(Shelf::Fallbacks, &name).await?;
+    wanted.check(&etag(&read(kept.as_deref())))?;
     let rules = state.rules();
     if body.models.len() > MODELS_MAX {
         return Err(Problem::invalid("invalid_body", format!("At most {MODELS_MAX} models may serve instead.")));
@@ -103,12 +108,8 @@ async fn set(state: &AdminState, name: String, wanted: &IfMatch, body: Fallback)
     if let Some(unknown) = body.models.iter().find(|code| rules.catalogue.model(code).is_none()) {
         return Err(unknown_model(ModelCode::from(unknown.as_str()).as_str()));
     }
-    if body.models.is_empty() {
-        state.notes.remove(Shelf::Fallbacks, &name).await?;
-    } else {
-        let value = serde_json::to_string(&body).unwrap_or_default();
-        state.notes.put(Shelf::Fallbacks, vec![(name, value)]).await?;
-    }
+    let value = (!body.models.is_empty()).then(|| serde_json::to_string(&body).unwrap_or_default());
+    wanted.put(state, (Shelf::Fallbacks, &name), kept.as_deref(), value).await?;
     Ok(tagged(&etag(&body), body))
 }
 

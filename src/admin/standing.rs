@@ -1,7 +1,4 @@
 //! What happened to an account, and the state that follows from it: activation, verification, top-ups, unpaid bills.
-//!
-//! The ledger knows the state alone, because that decides about calls. What led to it is kept beside the book, so that a top-up
-//! of an unverified account does not make it a verified one.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,100 +9,22 @@ use super::accounts::{known_site, operate, time};
 use super::body::{Body, Named};
 use super::problem::{Answer, Problem};
 use super::{AdminState, when};
-use crate::catalogue::Site;
-use crate::ledger::{AccountId, AccountState, Book, Operation, Timestamp};
-use crate::store::Shelf;
-
-/// What is known of an account beside its book.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) struct Standing {
-    pub(super) activated: bool,
-    pub(super) activated_at: Option<Timestamp>,
-    pub(super) verified: bool,
-    pub(super) topped_up: bool,
-    pub(super) unpaid_since: Option<Timestamp>,
-    pub(super) closed: bool,
-}
-
-impl Standing {
-    /// What a state says by itself.
-    fn implied(state: AccountState, activated_at: Option<Timestamp>) -> Self {
-        let good = |verified| Self {
-            activated: true,
-            activated_at,
-            verified,
-            topped_up: verified,
-            unpaid_since: None,
-            closed: false,
-        };
-        match state {
-            AccountState::NotActivated => Self { activated: false, activated_at: None, ..good(false) },
-            AccountState::Active => good(true),
-            AccountState::Unverified => good(false),
-            AccountState::Overdue { grace_until } => Self { unpaid_since: Some(grace_until), ..good(true) },
-            AccountState::Closed => Self { closed: true, ..good(true) },
-        }
-    }
-
-    /// The state that follows (B5 to B8). An unpaid bill counts before a missing verification: it blocks more.
-    fn state(self, site: &Site) -> AccountState {
-        if self.closed {
-            AccountState::Closed
-        } else if !self.activated {
-            AccountState::NotActivated
-        } else if let Some(since) = self.unpaid_since {
-            AccountState::Overdue { grace_until: site.grace_until(since) }
-        } else if site.unverified_is_free_only && !(self.verified && self.topped_up) {
-            AccountState::Unverified
-        } else {
-            AccountState::Active
-        }
-    }
-
-    fn after(self, event: &Event, at: Timestamp) -> Answer<Self> {
-        if self.closed {
-            return Err(Problem::conflict(
-                "account_closed",
-                "The account is closed for good; nothing happens to it any more.",
-            ));
-        }
-        if !self.activated && !matches!(event.kind, Kind::Activated | Kind::Closed) {
-            return Err(Problem::conflict(
-                "not_activated",
-                "The account was never activated, so this cannot have happened. Activate it first.",
-            ));
-        }
-        Ok(match event.kind {
-            Kind::Activated => Self { activated: true, activated_at: self.activated_at.or(Some(at)), ..self },
-            Kind::Verified => Self { verified: true, ..self },
-            Kind::ToppedUp => {
-                let unpaid_since = self.unpaid_since.filter(|_| event.still_unpaid);
-                Self { topped_up: true, unpaid_since, ..self }
-            }
-            Kind::BillUnpaid => Self { unpaid_since: self.unpaid_since.or(Some(at)), ..self },
-            Kind::Closed => Self { closed: true, ..self },
-        })
-    }
-}
+use crate::ledger::{AccountId, AccountState, Book, Operation};
+use crate::provider::{self, EventKind, Impossible, Standing};
 
 /// What is known of an account; where nothing was written down, what its state says.
 pub(super) async fn of(state: &AdminState, book: &Book) -> Answer<Standing> {
-    let kept = match state.notes.get(Shelf::Standing, book.account.as_str()).await {
-        Ok(kept) => kept.and_then(|kept| serde_json::from_str(&kept).ok()),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(kept.unwrap_or_else(|| Standing::implied(book.state, None)))
+    let rules = state.rules();
+    let sites = |name: &str| rules.site(name).cloned();
+    Ok(state.provider(&sites).standing(book).await?)
 }
 
 /// An operator set the state by hand: what was known before of how it came about holds no longer.
 pub(super) async fn set_by_hand(state: &AdminState, book: &Book, set: AccountState) -> Answer<()> {
-    let activated_at = of(state, book).await?.activated_at;
-    keep(state, &book.account, Standing::implied(set, activated_at)).await
-}
-
-async fn keep(state: &AdminState, account: &AccountId, standing: Standing) -> Answer<()> {
-    let value = serde_json::to_string(&standing).unwrap_or_default();
-    Ok(state.notes.put(Shelf::Standing, vec![(account.to_string(), value)]).await?)
+    let rules = state.rules();
+    let sites = |name: &str| rules.site(name).cloned();
+    let by_hand = |before: Standing| Ok::<_, Problem>(Standing::implied(set, before.activated_at));
+    state.provider(&sites).change(book, by_hand).await?.map(drop)
 }
 
 /// Something that happened to an account at the provider.
@@ -149,6 +68,8 @@ pub(super) struct Shown {
     verified: bool,
     topped_up: bool,
     unpaid_since: Option<String>,
+    /// The upstream of its own that said that it is overdue; `gratis upstream reopen` or a top-up ends that.
+    refused_by: Option<String>,
     /// From when on every call is refused.
     refused_from: Option<String>,
 }
@@ -167,6 +88,7 @@ async fn shown(state: &AdminState, account: &AccountId) -> Answer<Json<Shown>> {
         verified: standing.verified,
         topped_up: standing.topped_up,
         unpaid_since: standing.unpaid_since.map(when::show),
+        refused_by: standing.refused_by.map(|refused| refused.upstream),
         refused_from,
     }))
 }
@@ -207,9 +129,40 @@ pub(super) async fn happened(
     if at > now {
         return Err(Problem::invalid("invalid_time", "`at` is in the future; what has not happened changes nothing."));
     }
-    let standing = of(&state, &book).await?.after(&event, at)?;
-    // The state first: it decides about calls, and a repeat of the event puts the rest right.
-    operate(state.store.as_ref(), &account, Operation::SetState(standing.state(site))).await?;
-    keep(&state, &account, standing).await?;
+    let sites = |name: &str| rules.site(name).cloned();
+    let provider = state.provider(&sites);
+    let event = provider::Event { kind: event.kind.into(), at, still_unpaid: event.still_unpaid };
+    let (before, after) = provider.change(&book, |before| before.after(event)).await??;
+    // A repeat of the event puts this right where it breaks off here.
+    operate(state.store.as_ref(), &account, Operation::SetState(after.state(site))).await?;
+    if let Some(refused) = before.refused_by.filter(|_| after.refused_by.is_none()) {
+        provider.serves(&refused.upstream, "the account was topped up").await?;
+    }
     shown(&state, &account).await
+}
+
+impl From<Kind> for EventKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Activated => Self::Activated,
+            Kind::Verified => Self::Verified,
+            Kind::ToppedUp => Self::ToppedUp,
+            Kind::BillUnpaid => Self::BillUnpaid,
+            Kind::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<Impossible> for Problem {
+    fn from(impossible: Impossible) -> Self {
+        match impossible {
+            Impossible::AccountClosed => {
+                Self::conflict("account_closed", "The account is closed for good; nothing happens to it any more.")
+            }
+            Impossible::NotActivated => Self::conflict(
+                "not_activated",
+                "The account was never activated, so this cannot have happened. Activate it first.",
+            ),
+        }
+    }
 }

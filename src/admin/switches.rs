@@ -17,8 +17,8 @@ use super::problem::{Answer, Problem, code_of, sentence_of};
 use super::{AdminState, Rules, when};
 use crate::catalogue::Site;
 use crate::ledger::{
-    AccountId, BillingMode, Book, Command, Decline, Done, ModelCode, Operation, Outcome, PoolId, Switch, Timestamp,
-    apply,
+    AccountId, BillingMode, Book, Command, Decline, Done, Expect, ModelCode, Operation, Outcome, PoolId, Switch,
+    Timestamp, apply,
 };
 use crate::store::Shelf;
 
@@ -193,7 +193,9 @@ pub(super) async fn one(
     wanted.check(&before.tag())?;
     let book = state.store.book(&account).await?;
     let site = known_site(&rules, &book.site)?;
-    let done = operate(state.store.as_ref(), &account, set_switch(site, &before.pool, body.free_quota_only)).await?;
+    let expect = Expect::Switch { pool: before.pool.clone(), switch: before.switch };
+    let operation = wanted.guard(expect, set_switch(site, &before.pool, body.free_quota_only));
+    let done = operate(state.store.as_ref(), &account, operation).await?;
     if done != Done::Unchanged {
         note(&state, &account, &before.pool, body.free_quota_only, &actor).await?;
     }

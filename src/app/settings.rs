@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use crate::config::{self, Config, Loaded, SharedStore};
 use crate::notify;
 use crate::proxy::{
-    ClampPolicy, Explain, OnDisconnect, QuotaSettings, Settings, Shared, SocketSettings, Upstream, UpstreamSettings,
-    Upstreams,
+    App, ClampPolicy, Explain, OnDisconnect, QuotaSettings, Settings, Shared, SocketSettings, Upstream,
+    UpstreamSettings, Upstreams,
 };
 use crate::server::{self, Certificates, Limits, TlsFiles};
 use crate::store::{embedded, redis};
@@ -31,6 +31,7 @@ pub(super) fn shared(loaded: &Loaded) -> Result<Shared, String> {
         },
         catalogue: Arc::new(loaded.catalogue.clone()),
         sites: loaded.sites.iter().map(|site| (site.name.clone(), Arc::new(site.clone()))).collect(),
+        apps: config.apps.iter().map(|(id, models)| (id.clone(), App { models: models.clone() })).collect(),
         upstreams: upstreams(config)?,
     })
 }
@@ -48,6 +49,7 @@ fn quota(config: &Config) -> QuotaSettings {
             config::Clamp::Never => ClampPolicy::Never,
         },
         shadow: quota.shadow,
+        strip: quota.strip.clone(),
         overrun: quota.overrun,
         lease: config.store.lease,
         max_call_plain: quota.max_call_plain,
@@ -107,6 +109,7 @@ fn upstream(config: &config::UpstreamConfig) -> Result<UpstreamSettings, String>
     };
     Ok(UpstreamSettings {
         name: config.name.clone(),
+        account: config.account.clone(),
         base_url: config.base_url.clone(),
         authorization,
         ca_file: config.ca_file.clone(),

@@ -124,8 +124,10 @@ impl Site {
             return Some("a host of another product");
         }
         let here = |endpoint: &&Endpoint| {
-            let rest = endpoint.openai_base_url.split_once("://").map_or("", |(_, rest)| rest);
-            rest.split(['/', ':']).next() == Some(host)
+            let url = endpoint.openai_base_url.as_str();
+            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            let rest = rest.and_then(|rest| rest.strip_prefix(host));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
         };
         let endpoint = self.endpoints.iter().find(here)?;
         (!self.regions.contains(&endpoint.region)).then_some("a region without a free quota")

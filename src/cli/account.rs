@@ -155,13 +155,14 @@ const COLUMNS: [Column; 8] = [
     ("OPEN HOLDS", "/open_holds"),
 ];
 
-const STANDING: [Column; 7] = [
+const STANDING: [Column; 8] = [
     ("ACCOUNT", "/account"),
     ("STATE", "/state/state"),
     ("ACTIVATED AT", "/activated_at"),
     ("VERIFIED", "/verified"),
     ("TOPPED UP", "/topped_up"),
     ("UNPAID SINCE", "/unpaid_since"),
+    ("REFUSED BY", "/refused_by"),
     ("REFUSED FROM", "/refused_from"),
 ];
 

@@ -1,6 +1,6 @@
 //! `gratis audit`.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Done;
 use super::client::{Admin, AdminArgs, items, segment};
@@ -51,7 +51,10 @@ fn row(line: &Value) -> Value {
         "number": line.get("number"),
         "at": text("/at"),
         "by": by,
-        "change": format!("{} {path}", text("/method")),
+        "change": match text("/request/kind") {
+            "" => format!("{} {path}", text("/method")),
+            kind => format!("{} {path} {kind}", text("/method")),
+        },
         "status": line.get("status"),
         "before": short(line.get("before")),
         "after": short(line.get("after")),
@@ -62,13 +65,27 @@ fn row(line: &Value) -> Value {
 fn short(side: Option<&Value>) -> String {
     let members = side.and_then(Value::as_object).into_iter().flatten();
     let shown = members.map(|(name, value)| match value {
-        Value::Object(members) if members.len() == 1 => {
-            format!("{name}={}", members.values().next().map(super::out::text).unwrap_or_default())
-        }
-        Value::Object(_) => format!("{name}={{..}}"),
+        Value::Object(members) => format!("{name}={}", inner(members)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             format!("{name}={}", super::out::text(value))
         }
     });
     shown.collect::<Vec<_>>().join(" ")
+}
+
+/// The most characters of an object that a cell shows.
+const CELL: usize = 60;
+
+/// The members of an object, `name:value` each; those that say nothing are left out.
+fn inner(members: &Map<String, Value>) -> String {
+    if let (1, Some(only)) = (members.len(), members.values().next()) {
+        return super::out::text(only);
+    }
+    let said = members.iter().filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)));
+    let said: Vec<String> = said.map(|(name, value)| format!("{name}:{}", super::out::text(value))).collect();
+    let said = said.join(",");
+    match said.char_indices().nth(CELL) {
+        Some((end, _)) => format!("{{{}..}}", said.get(..end).unwrap_or_default()),
+        None => format!("{{{said}}}"),
+    }
 }

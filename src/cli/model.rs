@@ -165,8 +165,12 @@ fn switch(
         let path = of_account(account, &format!("/models/{}/switch", segment(code)));
         let body = json!({ "free_quota_only": on.is_on() });
         let answer = admin.call(async |api: Admin| api.send(Method::PUT, &path, &body).await)?;
-        let columns =
-            [("MODEL", "/model"), ("SWITCH", "/free_quota_only"), ("RESULT", "/result"), ("BILLING", "/billing")];
+        let columns = [
+            ("MODEL", "/model"),
+            ("FREE QUOTA ONLY", "/free_quota_only"),
+            ("RESULT", "/result"),
+            ("BILLING", "/billing"),
+        ];
         return if admin.is_json() { out.json(&answer) } else { out.fields(&columns, &answer) };
     }
     let mut body = json!({ "free_quota_only": on.is_on(), "dry_run": dry_run });

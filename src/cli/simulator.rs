@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// A model to serve; without any, every code is served. Can be repeated.
     #[arg(long = "model", value_name = "CODE")]
     models: Vec<String>,
+    /// An app, and the models that one request to it calls. Can be repeated.
+    #[arg(long = "app", value_name = "ID=MODEL,MODEL", value_parser = app)]
+    apps: Vec<(String, Vec<String>)>,
     /// The only key that is accepted; without it every caller is.
     #[arg(long)]
     key: Option<String>,
@@ -45,6 +48,7 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let settings = Settings {
         listen: args.listen,
         models: args.models.into_iter().map(SimModel::new).collect(),
+        apps: args.apps.into_iter().collect(),
         key: args.key,
         worst: args.worst,
         first_delay: args.first_delay,
@@ -69,6 +73,12 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
         running.shutdown().await;
         Ok(())
     })
+}
+
+/// An app's id, and its models.
+fn app(text: &str) -> Result<(String, Vec<String>), String> {
+    let (id, models) = text.split_once('=').ok_or("for example a1b2=qwen-plus,qwen-max")?;
+    Ok((id.to_owned(), models.split(',').map(str::to_owned).collect()))
 }
 
 /// Until SIGINT or SIGTERM.

@@ -28,8 +28,13 @@ enum What {
     },
 }
 
-const COLUMNS: [Column; 4] =
-    [("UPSTREAM", "/upstream"), ("SINCE", "/since"), ("REFUSALS", "/refusals"), ("POOLS", "/pools")];
+const COLUMNS: [Column; 5] = [
+    ("UPSTREAM", "/upstream"),
+    ("SINCE", "/since"),
+    ("REFUSALS", "/refusals"),
+    ("POOLS", "/pools"),
+    ("ACCOUNT", "/account"),
+];
 
 pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let Args { what, admin } = args;

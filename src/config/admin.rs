@@ -19,6 +19,8 @@ pub struct AdminConfig {
     pub token_file: Option<PathBuf>,
     /// A token that may look and not change.
     pub read_token: Option<Secret>,
+    /// The lines of the audit log that are kept.
+    pub audit_lines: usize,
 }
 
 /// How API keys are kept. Holds a secret, so it has no `Debug`.
@@ -74,9 +76,11 @@ pub(super) fn read_admin(mut r: Reader<'_, '_>, env: &Env, state_dir: Option<&Pa
         r.report.warning(Some(r.spot_of("listen")), message, "not loopback", Some(help));
     }
     let read_token = read_secret(&mut r, "read_token", env);
+    let audit_lines = r.count("audit_lines", 1_000..=100_000_000);
     r.finish();
     let (token, token_file) = token?;
-    Some(AdminConfig { listen: listen?, token, token_file, read_token: read_token? })
+    let audit_lines = usize::try_from(audit_lines?).ok()?;
+    Some(AdminConfig { listen: listen?, token, token_file, read_token: read_token?, audit_lines })
 }
 
 pub(super) fn read_keys(mut r: Reader<'_, '_>, env: &Env, state_dir: Option<&Path>) -> Option<KeysConfig> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::reader::Reader;
+use crate::dialect::STRIPPABLE;
 use crate::ledger::{Amount, MAX_AMOUNT, Overrun};
 
 /// How calls are kept within the free quota (LEDGER 7, 8, 9).
@@ -12,6 +13,8 @@ pub struct QuotaConfig {
     pub overrun: Option<Overrun>,
     /// Whether nothing is refused for quota, only counted (E6).
     pub shadow: bool,
+    /// What is left out of a call rather than refused because it is billed beside the quota (C11).
+    pub strip: Vec<String>,
     /// A call without bounds of its own holds at most this share of what is left.
     pub hold_share: u64,
     /// What it may hold in any case.
@@ -87,6 +90,16 @@ pub struct LimitsConfig {
     pub key_in_flight: usize,
 }
 
+/// The parameters that are left out; each must be one that can be.
+fn strip(r: &mut Reader<'_, '_>) -> Option<Vec<String>> {
+    let named = r.texts("strip")?;
+    for (name, spot) in named.iter().filter(|(name, _)| !STRIPPABLE.contains(&name.as_str())) {
+        let help = format!("what can be left out: {}", STRIPPABLE.join(", "));
+        r.report.mistake(*spot, format!("`{name}` cannot be left out of a call"), "this name", Some(help));
+    }
+    Some(named.into_iter().map(|(name, _)| name).collect())
+}
+
 pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
     let millis = Duration::from_millis;
     let day = millis(86_400_000);
@@ -95,6 +108,7 @@ pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
     let leaves = [("drain", OnDisconnect::Drain), ("cancel", OnDisconnect::Cancel)];
     let overrun = r.optional_choice("overrun", &overruns);
     let shadow = r.flag("shadow");
+    let strip = strip(&mut r);
     let hold_share = r.count("hold_share", 1..=1_000);
     let hold_share_floor = r.count("hold_share_floor", 1..=MAX_AMOUNT);
     let min_output = r.count("min_output", 1..=MAX_AMOUNT);
@@ -124,6 +138,7 @@ pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
     Some(QuotaConfig {
         overrun: overrun?,
         shadow: shadow?,
+        strip: strip?,
         hold_share: hold_share?,
         hold_share_floor: hold_share_floor?,
         min_output: min_output?,

@@ -15,7 +15,7 @@ use super::server::read_certificates;
 use super::tree::{Table, Value};
 use super::values;
 use crate::catalogue::Catalogue;
-use crate::ledger::ModelCode;
+use crate::ledger::{AccountId, ModelCode};
 
 /// One upstream. Holds a secret, so it has no `Debug`.
 #[derive(Clone)]
@@ -28,6 +28,8 @@ pub struct UpstreamConfig {
     pub api_key: Option<Secret>,
     /// The models that it serves; empty = all that no other upstream names.
     pub models: Vec<ModelCode>,
+    /// The account that owns the provider account behind it.
+    pub account: Option<AccountId>,
     /// Certificates to trust instead of the public ones.
     pub ca_file: Option<PathBuf>,
     /// Whether plain HTTP, loopback and private addresses are allowed.
@@ -123,6 +125,7 @@ fn read_one(
     let millis = Duration::from_millis;
     let base_url = r.optional_text("base_url", "\"https://host/compatible-mode/v1\"", values::base_url);
     let api_key = read_secret(&mut r, "api_key", env);
+    let account = r.optional_text("account", "\"NAME\", as `gratis account list` shows it", values::account);
     let ca_file = r.optional_path("ca_file");
     let allow_private = r.flag("allow_private");
     let connect_timeout = r.duration("connect_timeout", millis(10)..=millis(300_000));
@@ -148,6 +151,7 @@ fn read_one(
         base_url,
         api_key: api_key?,
         models: models?.iter().map(|(model, _)| ModelCode::from(model.as_str())).collect(),
+        account: account?,
         ca_file: ca_file?,
         allow_private: allow_private?,
         connect_timeout: connect_timeout?,

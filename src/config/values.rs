@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::Uri;
 use jiff::{Span, SpanRelativeTo};
 
+use crate::ledger::AccountId;
+
 /// A time such as "10m", "250ms", "7d". A day is 24 hours.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let unusable =
@@ -96,6 +98,15 @@ pub(super) fn base_url(text: &str) -> Result<Uri, String> {
         return Err(format!("\"{text}\" has a path that can be read in two ways"));
     }
     Ok(uri)
+}
+
+/// The name of an account: what fits into a path, a log line and a metric.
+pub(super) fn account(text: &str) -> Result<AccountId, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('.') {
+        return Ok(AccountId::from(text));
+    }
+    Err(format!("\"{text}\" cannot be the name of an account: 1 to 64 of A-Z a-z 0-9 - _ . @, no dot first"))
 }
 
 /// Whether a host, as written in a URL, is on this machine or in a private network. Names are not looked up here.

@@ -40,6 +40,8 @@ pub enum Api {
     Transcription,
     /// DashScope voices of one's own (W 2.2).
     Voice,
+    /// DashScope apps: the models stand in the app, not in the request (W 2.2).
+    App,
 }
 
 /// What a reply's usage counts, and under which names.
@@ -63,6 +65,8 @@ pub(super) enum Counting {
     Characters,
     /// `count` (W 2.2).
     Voices,
+    /// `models`, with `input_tokens` and `output_tokens` of each (W 3.5).
+    Models,
 }
 
 impl Api {
@@ -80,7 +84,8 @@ impl Api {
             | Self::Video
             | Self::Speech
             | Self::Transcription
-            | Self::Voice => Dialect::DashScope,
+            | Self::Voice
+            | Self::App => Dialect::DashScope,
         }
     }
 
@@ -102,6 +107,7 @@ impl Api {
             Self::Video | Self::Transcription => matches!(unit, Unit::Seconds),
             Self::Speech => matches!(unit, Unit::Characters),
             Self::Voice => matches!(unit, Unit::Voices),
+            Self::App => true,
         }
     }
 
@@ -120,6 +126,7 @@ impl Api {
     /// What its usage counts for a model of this unit: the catalogue decides, not the members that are there (W 0.11).
     pub(super) const fn counting(self, unit: Unit) -> Counting {
         match (unit, self.dialect()) {
+            _ if matches!(self, Self::App) => Counting::Models,
             (Unit::Images, _) => Counting::Images,
             (Unit::Seconds, _) => Counting::Seconds,
             (Unit::Characters, _) => Counting::Characters,

@@ -10,6 +10,7 @@ mod message;
 mod names;
 mod parameter;
 mod skim;
+mod sound;
 mod splice_spans;
 mod stream_options;
 mod tables;
@@ -111,8 +112,12 @@ pub struct UnitsAsk {
     pub seconds: Option<u64>,
     /// Whether a video is read, whose seconds may be charged as well.
     pub video: bool,
-    /// How many recordings are read.
+    /// How many recordings are read whose length is not known.
     pub recordings: u64,
+    /// Seconds of the others, at most.
+    pub heard: u64,
+    /// Whether something is read that may be heard and stands where nobody looks for it.
+    pub elsewhere: bool,
     /// Characters of all texts, as they are charged where they are spoken.
     pub characters: u64,
     /// The same without what stands in tags.
@@ -201,5 +206,6 @@ impl Facts {
     /// Notes why the input has no bound; the first reason stays.
     fn unbound(&mut self, reason: &'static str) {
         self.input.unbounded.get_or_insert(reason);
+        self.units.elsewhere = true;
     }
 }

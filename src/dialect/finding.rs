@@ -29,6 +29,15 @@ pub struct UsageDetails {
     pub reasoning: Option<u64>,
 }
 
+/// What one of an app's models used (W 3.5).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ModelUsage {
+    /// The model code, as the reply has it.
+    pub model: String,
+    /// The tokens of all its calls.
+    pub usage: Usage,
+}
+
 /// What was odd about a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Flags {
@@ -51,13 +60,15 @@ pub struct Finding {
     pub reading: Reading,
     /// Parts of it.
     pub details: UsageDetails,
+    /// The same by model, where the reply tells it so: an app's.
+    pub models: Vec<ModelUsage>,
     /// The last error that the upstream sent in the body.
     pub error: Option<UpstreamError>,
     /// The whole reply was an error envelope: provably not billed (LEDGER 8).
     pub only_error: bool,
     /// The call goes on as a task with this id, and nothing of it is known yet (W 1.6).
     pub task: Option<String>,
-    /// The id of what was made, by which a later call may go on from it.
+    /// The id of what was made, by which a later call may go on from it: a response, a voice, an app's session.
     pub made: Option<String>,
     /// The JSON was closed, or `[DONE]` was seen, or the stream ended in the proper way.
     pub complete: bool,

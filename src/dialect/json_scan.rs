@@ -22,6 +22,7 @@ enum Field {
     Id,
     TaskId,
     TaskStatus,
+    Session,
     Wrapper,
     Other,
 }
@@ -105,6 +106,8 @@ pub(super) struct JsonScan {
     pub(super) task_id: Captured,
     /// The wrapper's last `task_status`.
     pub(super) task_status: Captured,
+    /// The wrapper's last `session_id`.
+    pub(super) session: Captured,
     /// Whether the wrapper came.
     pub(super) wrapped: bool,
     /// The name of the member inside of which members are looked for as well; empty = none.
@@ -132,7 +135,7 @@ impl JsonScan {
         for captured in [&mut self.usage, &mut self.error, &mut self.code, &mut self.message, &mut self.kind] {
             captured.clear();
         }
-        for captured in [&mut self.id, &mut self.task_id, &mut self.task_status] {
+        for captured in [&mut self.id, &mut self.task_id, &mut self.task_status, &mut self.session] {
             captured.clear();
         }
         (self.wrapped, self.floor) = (false, 0);
@@ -296,6 +299,7 @@ impl JsonScan {
             b"voice" | b"voice_id" | b"vocabulary_id" if inside => Field::Id,
             b"task_id" if inside => Field::TaskId,
             b"task_status" if inside => Field::TaskStatus,
+            b"session_id" if inside => Field::Session,
             name if !inside && !self.wrapper.is_empty() && name == self.wrapper.as_bytes() => Field::Wrapper,
             _ if inside => Field::Other,
             b"choices" => Field::Choices,
@@ -317,6 +321,7 @@ impl JsonScan {
             Some(Field::Id) => &mut self.id,
             Some(Field::TaskId) => &mut self.task_id,
             Some(Field::TaskStatus) => &mut self.task_status,
+            Some(Field::Session) => &mut self.session,
             Some(Field::Choices | Field::Wrapper | Field::Other) | None => return,
         };
         self.value.complete = true;

@@ -142,8 +142,5 @@ pub(super) const TABLE: &[RouteRow] = &[
     task("GET", "/api-task/v1/tasks/{id}", "/api/v1/tasks/{id}", Metering::Task),
     task("POST", "/api/v1/tasks/{id}/cancel", "/api/v1/tasks/{id}/cancel", Metering::Owned(Kind::Task)),
     task("POST", "/api-task/v1/tasks/{id}/cancel", "/api/v1/tasks/{id}/cancel", Metering::Owned(Kind::Task)),
-    RouteRow {
-        metering: Metering::NotCovered(Kind::App),
-        ..native("/api/v1/apps/{id}/completion", Api::Generation, "apps")
-    },
+    RouteRow { metering: Metering::App, ..native("/api/v1/apps/{id}/completion", Api::App, "apps") },
 ];

@@ -88,6 +88,35 @@ pub enum Closure {
     FreeTierOnly,
     /// It answered `Arrearage` or one of the overdue 429s (W 1.1).
     Arrearage,
+    /// Both: the end of the one is not the end of the other.
+    Both,
+}
+
+impl Closure {
+    /// Whether the upstream is overdue: nobody is served, whoever pays.
+    #[must_use]
+    pub fn is_overdue(self) -> bool {
+        match self {
+            Self::Arrearage | Self::Both => true,
+            Self::FreeTierOnly => false,
+        }
+    }
+
+    /// What is closed once the provider has said this as well.
+    pub(super) fn and(self, before: Option<Self>) -> Self {
+        match before {
+            Some(before) if before != self => Self::Both,
+            Some(_) | None => self,
+        }
+    }
+
+    /// What is closed still once the upstream serves again.
+    pub(super) fn once_served(self) -> Option<Self> {
+        match self {
+            Self::FreeTierOnly | Self::Both => Some(Self::FreeTierOnly),
+            Self::Arrearage => None,
+        }
+    }
 }
 
 /// Units that no grant covered: what pay-as-you-go calls have to pay.

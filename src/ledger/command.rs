@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::balance::{Side, Unit};
-use super::book::{AccountState, Closure, Key, KeyState};
+use super::book::{AccountState, Closure, Key, KeyState, Switch};
 use super::ids::{Amount, GrantId, HoldId, KeyId, ModelCode, PoolId, Timestamp};
 
 /// One step. [`apply`](super::apply) carries it out completely or not at all.
@@ -209,7 +209,7 @@ pub enum Operation {
         /// Its new state.
         state: KeyState,
     },
-    /// The provider refused the pool: refuse the next call.
+    /// The provider refused the pool: refuse the next call. What closed it before holds as well.
     ClosePool {
         /// The pool.
         pool: PoolId,
@@ -220,6 +220,42 @@ pub enum Operation {
     ReopenPool {
         /// The pool.
         pool: PoolId,
+    },
+    /// Carry a change out only where something is still as it was read: judged in the same step.
+    If {
+        /// What must be so.
+        expect: Expect,
+        /// The change.
+        then: Box<Self>,
+    },
+    /// The upstream that serves these pools says that its account is overdue: each refuses the next call. Where the account can pay, models without a grant are among them.
+    UpstreamOverdue {
+        /// The pools.
+        pools: Vec<PoolId>,
+    },
+    /// The upstream serves again: those that were closed for it are open. One that is closed for its quota stays closed.
+    UpstreamServes {
+        /// The pools.
+        pools: Vec<PoolId>,
+    },
+}
+
+/// What a change rests on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Expect {
+    /// The account's settings.
+    Account {
+        /// Its state.
+        state: AccountState,
+        /// Its guard.
+        never_pay: bool,
+    },
+    /// The switch of a pool; a pool that is not in the book has one that nobody touched.
+    Switch {
+        /// The pool.
+        pool: PoolId,
+        /// Its position.
+        switch: Switch,
     },
 }
 

@@ -2,14 +2,20 @@
 
 use super::apply::{Change, post};
 use super::balance::{Balance, Grant, signed};
-use super::book::{AccountState, BillingMode, Book, Fund, HoldState, Key, KeyState, Pool, Switch};
-use super::command::{Operation, SwitchOff};
+use super::book::{AccountState, BillingMode, Book, Closure, Fund, HoldState, Key, KeyState, Pool, Switch};
+use super::command::{Expect, Operation, SwitchOff};
 use super::ids::{Amount, GrantId, HoldId, KeyId, MAX_AMOUNT, PoolId, Timestamp};
 use super::outcome::{Decline, Done, Entry, EntryKind, Outcome};
 use super::plan::Pays;
 
 pub(super) fn operate(book: &mut Book, now: Timestamp, operation: Operation, changes: &mut Vec<Change>) -> Outcome {
     let result = match operation {
+        Operation::If { expect, then } => {
+            if !is_so(book, &expect) {
+                return Outcome::Declined(Decline::ChangedMeanwhile);
+            }
+            return operate(book, now, *then, changes);
+        }
         Operation::AddGrant { pool, side, unit, amount, spent, start, end } => {
             let grant = Grant { id: GrantId(book.next_grant), pool, side, unit, amount, start, end };
             add_grant(book, now, grant, spent, changes)
@@ -30,14 +36,23 @@ pub(super) fn operate(book: &mut Book, now: Timestamp, operation: Operation, cha
         Operation::SetKeyState { key, state } => set_key_state(book, &key, state, changes),
         Operation::ClosePool { pool, closure } => {
             // The provider may refuse a pool that has no grant and was never heard of here.
-            book.pools.entry(pool.clone()).or_default();
-            set_closed(book, &pool, Some(closure), changes)
+            let before = book.pools.entry(pool.clone()).or_default().closed;
+            set_closed(book, &pool, Some(closure.and(before)), changes)
         }
         Operation::ReopenPool { pool } => set_closed(book, &pool, None, changes),
+        Operation::UpstreamOverdue { pools } => Ok(overdue(book, pools, changes)),
+        Operation::UpstreamServes { pools } => Ok(serves(book, &pools, changes)),
     };
     match result {
         Ok(done) => Outcome::Done(done),
         Err(decline) => Outcome::Declined(decline),
+    }
+}
+
+fn is_so(book: &Book, expect: &Expect) -> bool {
+    match expect {
+        Expect::Account { state, never_pay } => book.state == *state && book.never_pay == *never_pay,
+        Expect::Switch { pool, switch } => book.pools.get(pool).map(|pool| pool.switch).unwrap_or_default() == *switch,
     }
 }
 
@@ -273,7 +288,7 @@ fn set_key_state(book: &mut Book, id: &KeyId, state: KeyState, changes: &mut Vec
 fn set_closed(
     book: &mut Book,
     id: &PoolId,
-    closed: Option<super::Closure>,
+    closed: Option<Closure>,
     changes: &mut Vec<Change>,
 ) -> Result<Done, Decline> {
     let pool = book.pools.get_mut(id).ok_or(Decline::UnknownPool)?;
@@ -283,4 +298,34 @@ fn set_closed(
     pool.closed = closed;
     changes.push(Change::Pool(id.clone()));
     Ok(Done::Changed)
+}
+
+fn overdue(book: &mut Book, pools: Vec<PoolId>, changes: &mut Vec<Change>) -> Done {
+    let mut closed = Done::Unchanged;
+    for id in pools {
+        if !book.pools.contains_key(&id) && book.never_pay {
+            continue;
+        }
+        let pool = book.pools.entry(id.clone()).or_default();
+        let now = Some(Closure::Arrearage.and(pool.closed));
+        if pool.closed != now {
+            pool.closed = now;
+            changes.push(Change::Pool(id));
+            closed = Done::Changed;
+        }
+    }
+    closed
+}
+
+fn serves(book: &mut Book, pools: &[PoolId], changes: &mut Vec<Change>) -> Done {
+    let mut opened = Done::Unchanged;
+    for id in pools {
+        let closed = |pool: &&mut Pool| pool.closed.is_some_and(Closure::is_overdue);
+        if let Some(pool) = book.pools.get_mut(id).filter(closed) {
+            pool.closed = pool.closed.and_then(Closure::once_served);
+            changes.push(Change::Pool(id.clone()));
+            opened = Done::Changed;
+        }
+    }
+    opened
 }

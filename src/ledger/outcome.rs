@@ -157,6 +157,8 @@ pub enum Decline {
     TooLarge,
     /// The grant's end is not after its start.
     EndsBeforeStart,
+    /// It is not what the change rests on any more.
+    ChangedMeanwhile,
 }
 
 /// One immutable line of the ledger. A balance is the sum of its entries, plus its open holds.

@@ -91,7 +91,7 @@ fn decide(book: &Book, now: Timestamp, ask: &Reserve) -> Result<(BillingMode, Pl
         return Err(Refusal::TooLarge);
     }
     let pool = book.pools.get(&ask.pool);
-    if pool.and_then(|pool| pool.closed) == Some(Closure::Arrearage) {
+    if pool.and_then(|pool| pool.closed).is_some_and(Closure::is_overdue) {
         return Err(Refusal::Arrearage);
     }
     let mode = book.mode(pool, ask.rules.switch_default_on);

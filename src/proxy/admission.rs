@@ -38,6 +38,11 @@ impl Admission {
         self.finish(resolution)
     }
 
+    /// On which model's account the hold is, while it is open.
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.open.as_ref().map(|open| &open.origin)
+    }
+
     /// Leaves the hold open: something that was remembered resolves it. Gives whose it is.
     pub(super) fn leave_open(mut self) -> Option<(AccountId, Origin)> {
         self.open.take().map(|open| (open.account, open.origin))
@@ -219,7 +224,10 @@ impl Gate {
             lost |= asked.lost;
             match asked.answer {
                 Answered::Refused(Refusal::Busy) => {}
-                answer => return Asked { answer, lost },
+                answer
+                @ (Answered::Admitted(_) | Answered::Refused(_) | Answered::Unknown(_) | Answered::Failed(_)) => {
+                    return Asked { answer, lost };
+                }
             }
             if left().is_zero() {
                 return busy(lost);

@@ -43,6 +43,26 @@ pub(super) fn bound(facts: &Facts, model: &Model, quota: &QuotaSettings) -> Call
     }
 }
 
+/// So many calls of a model, each of which costs the most that it can: what a request asks for does not matter.
+pub(super) fn at_most(model: &Model, calls: u64) -> CallBound {
+    let (input, output) = most(model);
+    let (input, output) = (input.saturating_mul(calls), output.saturating_mul(calls));
+    let ask =
+        Ask { input, named: output, least: output, ceiling_input: input, ceiling_output: output, ..Ask::default() };
+    CallBound { ask, sound: model.is_bounded(), ..CallBound::default() }
+}
+
+/// The most that one call of a model can read and write; of another unit than tokens, all of it as input.
+pub(super) fn most(model: &Model) -> (Amount, Amount) {
+    match (&model.bounds, model.unit) {
+        (Some(bounds), Unit::Tokens) => {
+            (bounds.window.max(bounds.max_input), bounds.max_output.saturating_add(bounds.max_thinking))
+        }
+        (None, Unit::Tokens) => (0, 0),
+        (_, Unit::Images | Unit::Seconds | Unit::Characters | Unit::Voices) => (model.max_units.unwrap_or_default(), 0),
+    }
+}
+
 /// A call that is counted in another unit: what the request itself says it can cost, else the most that the model can.
 fn units(facts: &Facts, unit: Unit, model: &Model) -> CallBound {
     let asked = &facts.units;
@@ -50,12 +70,14 @@ fn units(facts: &Facts, unit: Unit, model: &Model) -> CallBound {
     let units = match unit {
         Unit::Images if asked.interleaved => most.map(|most| most.max(product(asked.images, asked.max_images))),
         Unit::Images => asked.images.map(|images| product(Some(images), asked.max_images)).or(most),
-        // Seconds that are made are what was asked for, where the model heeds that; seconds that are read nobody knows before.
+        // Seconds that are made are what was asked for, where the model heeds that.
         Unit::Seconds if model.kind == ModelType::Video => {
             let heeded = asked.seconds.filter(|_| model.heeds_duration && !asked.video).or(most);
             heeded.map(|seconds| seconds.saturating_mul(asked.images.unwrap_or(1)))
         }
-        Unit::Seconds => most.map(|most| most.saturating_mul(asked.recordings.max(1))),
+        // Seconds that are read are known where all that is read stands in the request, and in a form that bounds its length.
+        Unit::Seconds if asked.heard > 0 && asked.recordings == 0 && !asked.elsewhere => Some(asked.heard),
+        Unit::Seconds => most.map(|most| most.saturating_mul(asked.recordings.max(1)).saturating_add(asked.heard)),
         // Where nothing that is spoken was found, it may stand where nobody looks for it.
         Unit::Characters if facts.input.unbounded.is_some() || asked.characters == 0 => {
             most.map(|most| most.max(asked.characters))

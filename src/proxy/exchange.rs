@@ -12,8 +12,8 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{Error, ResponseFuture};
 use tokio::sync::oneshot;
 
-use crate::dialect::{Api, Encoding, Finding, Kind, Observer, Seen, UpstreamSignal, Watch};
-use crate::ledger::{AccountId, HoldId, Origin, PoolId, Resolution, Usage};
+use crate::dialect::{Api, Encoding, Finding, Kind, ModelUsage, Observer, Seen, UpstreamSignal, Watch};
+use crate::ledger::{AccountId, HoldId, ModelCode, Origin, PoolId, Resolution, Unit, Usage};
 use crate::store::{Resource, TaskHold};
 
 use super::admission::Admission;
@@ -24,7 +24,7 @@ use super::rules::Verdict;
 use super::settings::Shared;
 use super::settlement::Settled;
 use super::upstream::{Upstream, UpstreamFailure};
-use super::{tasks, truth};
+use super::{tasks, truth, uncovered};
 
 /// An admitted call: the duty to resolve its hold, with everything that this needs. Dropped, it is presumed at its hold.
 pub(super) struct Call {
@@ -34,6 +34,8 @@ pub(super) struct Call {
     pub(super) watch: Watch,
     pub(super) strip_usage: bool,
     pub(super) admission: Option<Admission>,
+    /// The holds of an app's other models.
+    pub(super) further: Vec<Admission>,
     pub(super) record: Record,
 }
 
@@ -55,7 +57,12 @@ impl Call {
         let encoding = Encoding::of(text(CONTENT_ENCODING));
         self.record.status = status.as_u16();
         let strip = self.strip_usage && status.is_success();
-        Meter { observer: Observer::new(self.watch, text(CONTENT_TYPE), encoding, strip), status, call: self }
+        Meter {
+            observer: Observer::new(self.watch, text(CONTENT_TYPE), encoding, strip),
+            status,
+            closing: false,
+            call: self,
+        }
     }
 
     /// The call did not come to a reply.
@@ -79,37 +86,25 @@ impl Call {
         self.record
     }
 
-    /// The provider says that the pool's free quota is used up: the next call is refused here (C10).
-    fn close_pool(&self) {
-        let (Some(account), Some(model)) = (self.record.account.clone(), self.record.model.as_ref()) else { return };
-        let Some(pool) = self.shared.catalogue.model(model.as_str()).map(|model| model.pool.clone()) else { return };
-        close_pool(&self.parts, &account, pool, self.record.id);
+    /// The call, as one that the provider refused.
+    fn refused(&self, code: &str) -> Option<truth::Refused> {
+        let account = self.record.account.clone()?;
+        Some(truth::Refused { request: self.record.id, account, tried: self.record.tries, code: code.to_owned() })
     }
 
-    /// The provider says that the upstream's account is overdue: everything that it serves is refused here (C10).
-    fn close_upstream(&self) {
-        let (parts, shared, upstream) = (Arc::clone(&self.parts), Arc::clone(&self.shared), Arc::clone(&self.upstream));
-        self.parts.drainer.tasks().spawn(async move {
-            if let Err(error) = truth::overdue(&parts, &shared, &upstream).await {
-                tracing::error!(upstream = upstream.name(), error = %error, "an overdue upstream could not be closed everywhere");
-            }
-        });
-    }
-
-    /// A call that tried a closed upstream came to a reply.
-    fn reopen_upstream(&self) {
-        let (parts, upstream) = (Arc::clone(&self.parts), Arc::clone(&self.upstream));
-        self.parts.drainer.tasks().spawn(async move {
-            match truth::well_again(&parts, upstream.name()).await {
-                Ok(()) => tracing::info!(upstream = upstream.name(), "the upstream serves again; what was closed for it is open"),
-                Err(error) => {
-                    tracing::error!(upstream = upstream.name(), error = %error, "what was closed for an upstream could not be opened");
-                }
-            }
-        });
+    /// The pool that it draws on.
+    fn pool(&self) -> Option<PoolId> {
+        let model = self.record.model.as_ref()?;
+        self.shared.catalogue.model(model.as_str()).map(|model| model.pool.clone())
     }
 
     fn presume(&mut self, seen: Option<Usage>) -> Settled {
+        self.blame();
+        self.resolve(Resolution::Presume(seen))
+    }
+
+    /// Counts a reply that does not tell what it cost: too many in a row pause the upstream's calls.
+    fn blame(&self) {
         let quota = &self.shared.settings.quota;
         let now = self.parts.clock.now();
         let upstream = &self.upstream;
@@ -121,7 +116,6 @@ impl Call {
         }
         self.parts.metrics.presumed.inc();
         self.record.metrics.usage_missing.inc();
-        self.resolve(Resolution::Presume(seen))
     }
 
     /// The call goes on as a task: its hold stays open for whoever sees the task's end. A task that cannot be remembered is presumed.
@@ -148,38 +142,90 @@ impl Call {
 
     /// What the call made belongs to its account; the end mark waits until that is kept as well.
     fn remember(&self, finding: &Finding, settled: Settled) -> Settled {
-        let kind = if self.watch.api == Api::Voice { Kind::Voice } else { Kind::Response };
+        let kind = match self.watch.api {
+            Api::Voice => Kind::Voice,
+            Api::App => Kind::Conversation,
+            Api::Responses
+            | Api::Chat
+            | Api::Completions
+            | Api::Embeddings
+            | Api::Reranks
+            | Api::Messages
+            | Api::Generation
+            | Api::TextEmbedding
+            | Api::MultimodalEmbedding
+            | Api::TextRerank
+            | Api::Image
+            | Api::Video
+            | Api::Speech
+            | Api::Transcription => Kind::Response,
+        };
         let (Some(id), Some(account)) = (&finding.made, &self.record.account) else { return settled };
         let kept = tasks::remember(&self.parts, self.made(kind, id.clone(), account, None), || {});
-        let Settled::Later(resolved) = settled else { return Settled::Later(kept) };
-        let (done, both) = oneshot::channel();
+        truth::both(&self.parts, kept, settled)
+    }
+
+    /// When the last of several is settled.
+    fn all(&self, settled: impl IntoIterator<Item = Settled>) -> Settled {
+        let open = settled.into_iter().filter_map(|one| match one {
+            Settled::Later(wait) => Some(wait),
+            Settled::Now => None,
+        });
+        let mut open: Vec<_> = open.collect();
+        let Some(last) = open.pop() else { return Settled::Now };
+        if open.is_empty() {
+            return Settled::Later(last);
+        }
+        let (done, all) = oneshot::channel();
         self.parts.drainer.tasks().spawn(async move {
-            // Whatever became of the one, the other is waited for.
-            let _ = kept.await;
-            let _ = resolved.await;
+            // Whatever became of the one, the others are waited for.
+            for wait in open.into_iter().chain([last]) {
+                let _ = wait.await;
+            }
             let _ = done.send(());
         });
-        Settled::Later(both)
+        Settled::Later(all)
     }
 
     fn resolve(&mut self, resolution: Resolution) -> Settled {
         self.record.resolution = Some(resolution);
-        match self.admission.take() {
-            Some(admission) => admission.resolve(resolution),
-            None => Settled::Now,
-        }
+        let further = match resolution {
+            Resolution::Release => Resolution::Release,
+            Resolution::Settle(_) | Resolution::Presume(_) => Resolution::Presume(None),
+        };
+        let first = self.admission.take().map(|admission| admission.resolve(resolution));
+        let others: Vec<Settled> = self.further.drain(..).map(|admission| admission.resolve(further)).collect();
+        self.all(first.into_iter().chain(others))
     }
-}
 
-/// Refuses a pool's next calls because the provider refused one (C10).
-pub(super) fn close_pool(parts: &ProxyParts, account: &AccountId, pool: PoolId, id: HoldId) {
-    tracing::error!(request_id = %id, pool = %pool, "the provider says that the free quota is used up: the counters here were too high");
-    let (store, account) = (Arc::clone(&parts.store), account.clone());
-    parts.drainer.tasks().spawn(async move {
-        if let Err(error) = truth::used_up(&*store, &account, &pool).await {
-            tracing::error!(pool = %pool, error = %error, "a pool that the provider closed could not be closed everywhere");
+    /// Resolves the hold of each of an app's models by what the reply says of it; where it says nothing, that one is presumed. A model
+    /// that is not among them is written down all the same.
+    fn resolve_each(&mut self, total: Usage, models: &[ModelUsage], certain: bool) -> Settled {
+        self.record.resolution =
+            Some(if certain { Resolution::Settle(total) } else { Resolution::Presume(Some(total)) });
+        let mut undeclared: Vec<&ModelUsage> = models.iter().collect();
+        let holds: Vec<Admission> = self.admission.take().into_iter().chain(self.further.drain(..)).collect();
+        let resolved: Vec<Settled> = holds
+            .into_iter()
+            .map(|hold| {
+                let code = hold.origin().map(|origin| origin.model.clone());
+                let in_tokens = |code: &ModelCode| {
+                    self.shared.catalogue.model(code.as_str()).is_some_and(|model| model.unit == Unit::Tokens)
+                };
+                let used = models.iter().find(|used| code.as_ref().is_some_and(|code| code.as_str() == used.model));
+                undeclared.retain(|one| Some(*one) != used);
+                let used = used.filter(|_| code.as_ref().is_some_and(in_tokens)).map(|used| used.usage);
+                hold.resolve(match used {
+                    Some(usage) if certain => Resolution::Settle(usage),
+                    seen => Resolution::Presume(seen),
+                })
+            })
+            .collect();
+        for one in undeclared {
+            uncovered::of_app(&self.parts, &self.shared, &self.record, one);
         }
-    });
+        self.all(resolved)
+    }
 }
 
 /// A call that is under way until its head comes. Dropped before, it goes on in the background: it may have been charged.
@@ -219,6 +265,8 @@ impl Drop for AwaitingHead {
 pub(super) struct Meter {
     observer: Observer,
     status: StatusCode,
+    /// Whether the reply closes something: its end then waits longer.
+    closing: bool,
     call: Call,
 }
 
@@ -237,7 +285,7 @@ impl Meter {
     }
 
     pub(super) fn settle_wait(&self) -> Duration {
-        self.call.shared.settings.quota.settle_wait
+        if self.closing { truth::CLOSING_WAIT } else { self.call.shared.settings.quota.settle_wait }
     }
 
     pub(super) fn is_resolved(&self) -> bool {
@@ -263,9 +311,19 @@ impl Meter {
             return Settled::Now;
         }
         let finding = self.observer.finding();
-        self.signal(&finding);
-        self.call.record.finding(&finding);
-        let settled = match Verdict::of(&finding, self.status.is_success()) {
+        let closing = self.signal(&finding);
+        self.closing = closing.is_some();
+        let settled = self.resolve(&finding);
+        match closing {
+            Some(closing) => truth::both(&self.call.parts, closing, settled),
+            None => settled,
+        }
+    }
+
+    fn resolve(&mut self, finding: &Finding) -> Settled {
+        self.call.record.finding(finding);
+        let app = self.call.watch.api == Api::App;
+        let settled = match Verdict::of(finding, self.status.is_success()) {
             Verdict::Task(task) => {
                 self.call.upstream.breaker.readable();
                 return self.call.leave_to_task(task);
@@ -277,32 +335,32 @@ impl Meter {
             Verdict::Used(usage) => {
                 self.call.upstream.breaker.readable();
                 if self.call.record.tries {
-                    self.call.reopen_upstream();
+                    truth::serves_again(&self.call.parts, &self.call.shared, &self.call.upstream);
                 }
-                self.call.resolve(Resolution::Settle(usage))
+                if app {
+                    self.call.resolve_each(usage, &finding.models, true)
+                } else {
+                    self.call.resolve(Resolution::Settle(usage))
+                }
+            }
+            Verdict::Unknown(Some(usage)) if app => {
+                self.call.blame();
+                self.call.resolve_each(usage, &finding.models, false)
             }
             Verdict::Unknown(seen) => self.call.presume(seen),
         };
-        self.call.remember(&finding, settled)
+        self.call.remember(finding, settled)
     }
 
-    /// What the upstream's refusal means for the calls after this one (C10).
-    fn signal(&self, finding: &Finding) {
-        let Some(error) = &finding.error else { return };
+    /// What the upstream's refusal means for the calls after this one (C10); fires when it is so.
+    fn signal(&self, finding: &Finding) -> Option<oneshot::Receiver<()>> {
+        let error = finding.error.as_ref()?;
+        let refused = self.call.refused(&error.code)?;
+        let (parts, shared) = (&self.call.parts, &self.call.shared);
         match error.signal {
-            UpstreamSignal::FreeTierOnly => self.call.close_pool(),
-            UpstreamSignal::Arrearage => {
-                let upstream = &self.call.upstream;
-                tracing::error!(
-                    upstream = upstream.name(),
-                    code = error.code,
-                    "the upstream says that its account is overdue"
-                );
-                let pause = self.call.shared.settings.quota.breaker_pause;
-                upstream.breaker.overdue(self.call.parts.clock.now(), pause);
-                self.call.close_upstream();
-            }
-            UpstreamSignal::RateLimited | UpstreamSignal::Other => {}
+            UpstreamSignal::FreeTierOnly => Some(truth::used_up(parts, refused, self.call.pool()?)),
+            UpstreamSignal::Arrearage => Some(truth::overdue(parts, shared, &self.call.upstream, refused)),
+            UpstreamSignal::RateLimited | UpstreamSignal::Other => None,
         }
     }
 }

@@ -17,7 +17,7 @@ use super::rejection::Rejection;
 use super::settings::Shared;
 use super::truth;
 use crate::catalogue::{Catalogue, Site};
-use crate::dialect::{Api, Route};
+use crate::dialect::{Api, Route, strip};
 use crate::ledger::{BillingMode, Book, ModelCode, Overrun, Refusal, Resolution, Timestamp, Unit};
 use crate::store::{Caller, NoteStore, Shelf, StoreError};
 
@@ -107,18 +107,26 @@ impl Proxy {
         body: Bytes,
         record: &mut Record,
     ) -> Result<Prepared, Rejection> {
-        let first = match self.metered(shared, (&route, api), &caller, &client, &body, record).await {
-            Err(Rejection::Refused(Refusal::Arrearage)) if self.may_try(shared, &caller, record).await => {
+        let mut body = body;
+        let mut decided = self.metered(shared, (&route, api), &caller, &client, &body, record).await;
+        if let Err(Rejection::NotCovered(beside)) = &decided
+            && let Some(rest) = without(&body, beside, &shared.settings.quota.strip)
+        {
+            (body, record.decision.stripped) = (rest, beside.clone());
+            decided = Box::pin(self.metered(shared, (&route, api), &caller, &client, &body, record)).await;
+        }
+        let first = match decided {
+            Err(Rejection::Refused(Refusal::Arrearage)) if Box::pin(self.may_try(shared, &caller, record)).await => {
                 record.tries = true;
-                return self.metered(shared, (&route, api), &caller, &client, &body, record).await;
+                return Box::pin(self.metered(shared, (&route, api), &caller, &client, &body, record)).await;
             }
             Err(rejection @ Rejection::Refused(refusal)) if is_for_quota(refusal) => rejection,
             decided => return decided,
         };
         let (asked, decision) = (record.model.clone(), record.decision.clone());
-        for target in self.targets(shared, &caller, record).await {
+        for target in Box::pin(self.targets(shared, &caller, record)).await {
             let Some(renamed) = with_model(&body, target.as_str()) else { break };
-            match self.metered(shared, (&route, api), &caller, &client, &renamed, record).await {
+            match Box::pin(self.metered(shared, (&route, api), &caller, &client, &renamed, record)).await {
                 // The switch was turned off meanwhile: its hold is given back, nothing was sent.
                 Ok(Prepared::Metered(ready)) if ready.admission.admitted.mode != BillingMode::FreeQuotaOnly => {
                     ready.admission.resolve(Resolution::Release);
@@ -140,8 +148,7 @@ impl Proxy {
     /// Whether this call may try an upstream that said that its account is overdue (C10).
     async fn may_try(&self, shared: &Shared, caller: &Caller, record: &Record) -> bool {
         let (Some(model), Some(pool)) = (&record.model, &record.decision.pool) else { return false };
-        let (upstream, pause) = (shared.upstreams.of(model), shared.settings.quota.breaker_pause);
-        let may = truth::may_try(&self.parts, upstream, (&caller.account, pool), pause).await;
+        let may = truth::may_try(&self.parts, shared, shared.upstreams.of(model), (&caller.account, pool)).await;
         may.unwrap_or_else(|error| {
             tracing::error!(error = %error, "whether an upstream may be tried again could not be read");
             false
@@ -162,6 +169,12 @@ impl Proxy {
         let asked = record.model.as_ref().map(ModelCode::as_str).unwrap_or_default();
         policy.targets(&book, &shared.catalogue, (site, asked), self.parts.clock.now())
     }
+}
+
+/// The body without what is billed beside the quota, where the operator's policy names all of it (C11).
+fn without(body: &Bytes, beside: &[String], policy: &[String]) -> Option<Bytes> {
+    let may_go = !beside.is_empty() && beside.iter().all(|name| policy.contains(name));
+    if may_go { strip(body, beside) } else { None }
 }
 
 /// The body with another model's code in it; every other byte stays. `None` where the code cannot be found.

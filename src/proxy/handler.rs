@@ -28,7 +28,7 @@ use super::send::{self, Ready};
 use super::settings::Shared;
 use super::upstream::Upstream;
 use super::websocket::Opening;
-use super::{headers, not_covered, strict, tasks, websocket};
+use super::{headers, strict, tasks, websocket};
 
 /// A request that may go upstream.
 pub(super) enum Prepared {
@@ -53,7 +53,8 @@ impl Proxy {
         let shape = ErrorShape::of(request.uri().path(), request.headers());
         record.traces = self.parts.beside.get().and_then(|beside| beside.traces.clone());
         match self.prepare(request, &shared, &mut record).await {
-            Ok(Prepared::Beside(beside)) => match forward::send(&self.parts, *beside, &mut record).await {
+            // What is rare is put aside, so that the future of a metered call, which is moved when it begins, stays small.
+            Ok(Prepared::Beside(beside)) => match Box::pin(forward::send(&self.parts, *beside, &mut record)).await {
                 Ok(response) => response,
                 Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
             },
@@ -61,10 +62,12 @@ impl Proxy {
                 Ok(response) => response,
                 Err((rejection, record)) => self.reject(&rejection, shape, id, record),
             },
-            Ok(Prepared::Socket(opening)) => match websocket::open(&self.parts, &self.shared, *opening, record).await {
-                Ok(response) => response,
-                Err((rejection, record)) => self.reject(&rejection, shape, id, record),
-            },
+            Ok(Prepared::Socket(opening)) => {
+                match Box::pin(websocket::open(&self.parts, &self.shared, *opening, record)).await {
+                    Ok(response) => response,
+                    Err((rejection, record)) => self.reject(&rejection, shape, id, record),
+                }
+            }
             Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
         }
     }
@@ -130,7 +133,7 @@ impl Proxy {
             }
             caller => caller?,
         };
-        if let Metering::Call(_) = route.metering {
+        if matches!(route.metering, Metering::Call(_) | Metering::App) {
             let place = self.parts.crowd.enter(&caller.key.id, shared.settings.key_in_flight);
             record.place = Some(place.ok_or(Rejection::TooManyOfKey)?);
         }
@@ -158,16 +161,20 @@ impl Proxy {
                 let task = forward::owned(&*self.parts.store, &caller.account, Kind::Task, &route.id).await?;
                 Ok(beside(head, route, Bytes::new(), upstream_of(shared, &task), Then::Settle(Box::new(task))))
             }
-            Metering::NotCovered(kind) => {
-                self.check_not_covered(shared, &caller, kind, record.id).await?;
+            Metering::App => {
+                let Some(app) = shared.apps.get(&route.id) else {
+                    Box::pin(self.check_not_covered(shared, &caller, Kind::App, record.id)).await?;
+                    let body = read(&head, body).await?;
+                    return Ok(beside(head, route, body, &shared.upstreams.default, Then::Pass));
+                };
                 let body = read(&head, body).await?;
-                let made = Then::Remember(kind, caller.account.clone());
-                if kind == Kind::Batch {
-                    let file = not_covered::input_file(&body).ok_or(Rejection::NotOwned)?;
-                    forward::owned(&*self.parts.store, &caller.account, Kind::File, &file).await?;
-                    return Ok(beside(head, route, body, &shared.upstreams.default, made));
-                }
-                Ok(beside(head, route, body, &shared.upstreams.default, Then::Pass))
+                Box::pin(self.app(shared, (route, app), &caller, head.headers, body, record)).await
+            }
+            Metering::NotCovered(kind) => {
+                Box::pin(self.check_not_covered(shared, &caller, kind, record.id)).await?;
+                let body = read(&head, body).await?;
+                self.check_input_file(&caller, &body).await?;
+                Ok(beside(head, route, body, &shared.upstreams.default, Then::Remember(kind, caller.account)))
             }
         }
     }
@@ -211,7 +218,8 @@ impl Proxy {
         let admitted = self.admit(shared, caller, &facts, (model, &call_bound), &beside, record.id).await;
         let (admission, overrun) = match admitted {
             Err(rejection) if shared.settings.quota.shadow => {
-                let in_shadow = self.in_shadow(rejection, caller, (model, &call_bound), record).await;
+                let in_shadow =
+                    Box::pin(self.in_shadow(rejection, caller, (model, &call_bound), (record.id, record))).await;
                 in_shadow.map(|admission| (admission, Overrun::default()))
             }
             decided => decided,
@@ -234,7 +242,8 @@ impl Proxy {
         (record.decision.sent_answer, record.decision.sent_thinking) = (clamp.answer, clamp.thinking_budget);
         record.decision.lowered = lowered;
         let body = facts.splice(body, &clamp);
-        let told = headers::told(&admission, model, &clamp, lowered);
+        let mut told = headers::told(&admission, model, &clamp, lowered);
+        headers::add_stripped(&mut told, &record.decision.stripped);
         Ok(Prepared::Metered(Box::new(Ready {
             watch: Watch { api, unit: model.unit },
             route: route.clone(),
@@ -245,18 +254,19 @@ impl Proxy {
             body,
             told,
             admission,
+            further: Vec::new(),
             upstream,
         })))
     }
 
-    fn check_upstream(&self, upstream: &Upstream, pause: Duration) -> Result<(), Rejection> {
+    pub(super) fn check_upstream(&self, upstream: &Upstream, pause: Duration) -> Result<(), Rejection> {
         upstream.breaker.check(self.parts.clock.now(), pause).map_err(|paused| match paused {
             Paused::Unreadable => Rejection::Upstream(UpstreamTrouble::Paused),
             Paused::Overdue => Rejection::Upstream(UpstreamTrouble::Overdue),
         })
     }
 
-    async fn admit(
+    pub(super) async fn admit(
         &self,
         shared: &Shared,
         caller: &Caller,
@@ -313,7 +323,7 @@ fn upstream_of<'s>(shared: &'s Shared, thing: &Resource) -> &'s Arc<Upstream> {
 }
 
 /// What the call would be billed for beside the quota, by the parameter or the setting that says so (C2, C3, C11).
-fn beside_the_quota(facts: &Facts, site: Option<&Arc<Site>>, upstream: &Upstream) -> Vec<String> {
+pub(super) fn beside_the_quota(facts: &Facts, site: Option<&Arc<Site>>, upstream: &Upstream) -> Vec<String> {
     let covers = site.map(|site| site.covers).unwrap_or_default();
     let billed = |name: &&String| !(covers.explicit_cache && *name == "cache_control");
     let mut beside: Vec<String> = facts.surcharges.iter().filter(billed).cloned().collect();

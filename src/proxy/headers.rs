@@ -25,6 +25,8 @@ pub(super) const EXPIRES: HeaderName = HeaderName::from_static("x-gratis-expires
 pub(super) const HELD: HeaderName = HeaderName::from_static("x-gratis-held");
 /// Which bounds were lowered, as `max_tokens=N` pairs.
 pub(super) const CLAMPED: HeaderName = HeaderName::from_static("x-gratis-clamped");
+/// What was left out of the request because it is billed beside the quota.
+pub(super) const STRIPPED: HeaderName = HeaderName::from_static("x-gratis-stripped");
 /// `gratis` on an error that is not the upstream's.
 pub(super) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-gratis-error-source");
 /// Tells the OpenAI, Anthropic and DashScope SDKs that a retry is useless (W 5).
@@ -121,6 +123,27 @@ pub(super) fn add_request_id(to: &mut HeaderMap, id: HoldId) {
     if let Ok(id) = HeaderValue::from_str(text) {
         to.insert(REQUEST_ID, id);
     }
+}
+
+/// Says what was left out of the request.
+pub(super) fn add_stripped(headers: &mut HeaderMap, stripped: &[String]) {
+    if let Ok(said) = HeaderValue::try_from(stripped.join(", "))
+        && !stripped.is_empty()
+    {
+        headers.insert(STRIPPED, said);
+    }
+}
+
+/// What the client is told of the admission of an app's models: together, and whether any of them may cost money.
+pub(super) fn told_of_app(id: HoldId, admissions: &[Admission]) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(4);
+    add_request_id(&mut headers, id);
+    let may_cost = admissions.iter().any(|admission| admission.admitted.may_cost);
+    headers.insert(BILLING, HeaderValue::from_static(if may_cost { "paid" } else { "free" }));
+    let held = |one: &Admission| one.admitted.input.saturating_add(one.admitted.output);
+    let held = admissions.iter().map(held).fold(0, u64::saturating_add);
+    headers.insert(HELD, HeaderValue::from(held));
+    headers
 }
 
 /// What the client is told of its admission (A8).

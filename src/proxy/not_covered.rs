@@ -5,6 +5,7 @@ use crate::ledger::{Ask, BillingMode, HoldId, Overrun, Reserve, ReserveRules, Re
 use crate::store::Caller;
 
 use super::admission::Patience;
+use super::forward;
 use super::handler::ms;
 use super::parts::Proxy;
 use super::rejection::Rejection;
@@ -52,13 +53,14 @@ impl Proxy {
         drop(admission.resolve(Resolution::Release));
         Ok(())
     }
-}
 
-/// The file with a batch's requests; a body that names it twice names none.
-pub(super) fn input_file(body: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Batch {
-        input_file_id: String,
+    /// Whether the file with a batch's requests is the account's; a body that names it twice names none.
+    pub(super) async fn check_input_file(&self, caller: &Caller, body: &[u8]) -> Result<(), Rejection> {
+        #[derive(serde::Deserialize)]
+        struct Batch {
+            input_file_id: String,
+        }
+        let batch: Batch = serde_json::from_slice(body).map_err(|_| Rejection::NotOwned)?;
+        forward::owned(&*self.parts.store, &caller.account, Kind::File, &batch.input_file_id).await.map(drop)
     }
-    serde_json::from_slice::<Batch>(body).ok().map(|batch| batch.input_file_id)
 }

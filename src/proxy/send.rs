@@ -32,6 +32,8 @@ pub(super) struct Ready {
     /// What the client will be told of its admission.
     pub(super) told: HeaderMap,
     pub(super) admission: Admission,
+    /// The holds of an app's other models.
+    pub(super) further: Vec<Admission>,
     pub(super) upstream: Arc<Upstream>,
 }
 
@@ -44,7 +46,7 @@ pub(super) async fn send(
     ready: Ready,
     record: Record,
 ) -> Result<Response<ReplyBody>, Failed> {
-    let Ready { watch, route, client, stream, task, strip_usage, body, told, admission, upstream } = ready;
+    let Ready { watch, route, client, stream, task, strip_usage, body, told, admission, further, upstream } = ready;
     let mut to_upstream = headers::to_upstream(&client, upstream.authorization(), route.dialect, stream);
     headers::json_body(&mut to_upstream);
     if task {
@@ -55,7 +57,8 @@ pub(super) async fn send(
     parts.metrics.admission_seconds.observe(begun.as_secs_f64());
     let admission = Some(admission);
     let served_by = Arc::clone(&upstream);
-    let call = Call { parts: Arc::clone(parts), shared, upstream: served_by, watch, strip_usage, admission, record };
+    let call =
+        Call { parts: Arc::clone(parts), shared, upstream: served_by, watch, strip_usage, admission, further, record };
     if !may_be_sent(call.record.elapsed(), call.max_call()) {
         return Err((Rejection::Upstream(UpstreamTrouble::Timeout), Some(call.not_sent())));
     }

@@ -1,12 +1,12 @@
 //! What the request path is told by the configuration.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalogue::{Catalogue, Site};
-use crate::ledger::{ModelCode, Overrun};
+use crate::ledger::{AccountId, ModelCode, Overrun};
 
 use super::upstream::Upstream;
 
@@ -45,6 +45,8 @@ pub struct QuotaSettings {
     pub max_output_default: Option<u64>,
     /// Whether outgoing bounds are made smaller.
     pub clamp: ClampPolicy,
+    /// What is left out of a call rather than refused because it is billed beside the quota (C11).
+    pub strip: Vec<String>,
     /// Refuse nothing for quota, and count what would have been refused (E6). Accounts with `never_pay` are refused all the same.
     pub shadow: bool,
     /// Replaces the site's rule, where set.
@@ -118,6 +120,8 @@ pub struct Settings {
 pub struct UpstreamSettings {
     /// Its name in the configuration.
     pub name: String,
+    /// The account that owns the provider account behind it: where that is overdue, so is this one.
+    pub account: Option<AccountId>,
     /// Where its OpenAI routes begin: `https://host/compatible-mode/v1`.
     pub base_url: http::Uri,
     /// The credential, as a header value marked sensitive.
@@ -144,8 +148,17 @@ pub struct Shared {
     pub catalogue: Arc<Catalogue>,
     /// The sites by name.
     pub sites: HashMap<String, Arc<Site>>,
+    /// The declared apps by their ids.
+    pub apps: HashMap<String, App>,
     /// Where calls go.
     pub upstreams: Upstreams,
+}
+
+/// An app of the provider's console whose models are declared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct App {
+    /// How often one request to it may call each of its models; at least one.
+    pub models: BTreeMap<ModelCode, u64>,
 }
 
 /// Which upstream serves which model.

@@ -10,7 +10,7 @@ use super::parts::Proxy;
 use super::record::Record;
 use super::rejection::Rejection;
 use crate::catalogue::Model;
-use crate::ledger::{AccountState, Admitted, BillingMode, Origin, Refusal};
+use crate::ledger::{AccountState, Admitted, BillingMode, HoldId, Origin, Refusal};
 use crate::store::Caller;
 
 fn is_shadowed(refusal: Refusal) -> bool {
@@ -39,7 +39,7 @@ impl Proxy {
         rejection: Rejection,
         caller: &Caller,
         (model, call_bound): (&Model, &CallBound),
-        record: &mut Record,
+        (hold, record): (HoldId, &mut Record),
     ) -> Result<Admission, Rejection> {
         let Some(refusal) = rejection.refusal().filter(|refusal| is_shadowed(*refusal)) else { return Err(rejection) };
         let book = self.parts.store.book(&caller.account).await.map_err(Rejection::Store)?;
@@ -57,7 +57,7 @@ impl Proxy {
             deadline: self.parts.clock.now(),
         };
         let origin = Origin { key: caller.key.id.clone(), model: model.code.clone(), pool: model.pool.clone() };
-        let admission = self.parts.gate.in_shadow(&caller.account, record.id, origin, admitted)?;
+        let admission = self.parts.gate.in_shadow(&caller.account, hold, origin, admitted)?;
         (record.decision.shadow, record.decision.refusal) = (true, Some(refusal));
         Ok(admission)
     }

@@ -39,6 +39,8 @@ pub(super) struct Decision {
     pub(super) ask: Option<Ask>,
     /// What would be billed beside the quota.
     pub(super) beside: Vec<String>,
+    /// What of that was left out of the request, which was then decided anew (C11).
+    pub(super) stripped: Vec<String>,
     /// The ledger's yes.
     pub(super) admitted: Option<Admitted>,
     /// The ledger's no.
@@ -73,8 +75,8 @@ pub(super) struct Trace {
 impl Trace {
     /// Whether it is one of the many: served as it was asked, and settled.
     fn is_usual(&self) -> bool {
-        let Decision { refusal, shadow, instead_of, .. } = &self.decision;
-        self.ending == "settled" && refusal.is_none() && !shadow && instead_of.is_none()
+        let Decision { refusal, shadow, instead_of, stripped, .. } = &self.decision;
+        self.ending == "settled" && refusal.is_none() && !shadow && instead_of.is_none() && stripped.is_empty()
     }
 }
 
@@ -261,6 +263,7 @@ fn told(trace: &Trace, book: Option<&Book>, now: u64) -> Value {
         "refusal": refusal,
         "shadow": decision.shadow,
         "beside_the_quota": beside,
+        "stripped": decision.stripped,
         "bound": ask.map(|ask| json!({ "input": ask.input, "output": ask.named.saturating_add(ask.silent), "least_output": ask.least })),
         "hold": admitted.map(held),
         "counters": admitted.map(|admitted| counters(&admitted, *usage, ending)),

@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::dialect::Base;
+use crate::ledger::AccountId;
 
 use super::breaker::Breaker;
 use super::settings::UpstreamSettings;
@@ -22,10 +23,13 @@ use super::settings::UpstreamSettings;
 /// A model endpoint with its credential and its pool of connections.
 pub struct Upstream {
     name: Arc<str>,
+    owner: Option<AccountId>,
     base: String,
     /// What the base is below of: all families of paths share the host (W 2.1).
     root: String,
     host: HeaderValue,
+    /// The host without its port.
+    bare_host: String,
     chat: Uri,
     authorization: Option<HeaderValue>,
     head_timeout: Duration,
@@ -70,6 +74,7 @@ impl Upstream {
         let known = ["/compatible-mode/v1", "/v1"];
         let root = known.iter().find_map(|end| base.strip_suffix(end)).unwrap_or(&base).to_owned();
         let host = HeaderValue::from_str(authority.as_str()).map_err(|e| format!("{place}.base_url: {e}"))?;
+        let bare_host = authority.host().to_owned();
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.enforce_http(false);
@@ -98,7 +103,21 @@ impl Upstream {
         let name = settings.name.as_str().into();
         let head_timeout = settings.head_timeout;
         let breaker = Breaker::default();
-        Ok(Self { name, base, root, host, chat, authorization, head_timeout, client, sockets, breaker })
+        let owner = settings.account.clone();
+        Ok(Self {
+            name,
+            owner,
+            base,
+            root,
+            host,
+            bare_host,
+            chat,
+            authorization,
+            head_timeout,
+            client,
+            sockets,
+            breaker,
+        })
     }
 
     /// Its name in the configuration.
@@ -107,12 +126,14 @@ impl Upstream {
         &self.name
     }
 
+    /// The account whose own provider account it draws on.
+    pub(super) fn owner(&self) -> Option<&AccountId> {
+        self.owner.as_ref()
+    }
+
     /// The host without its port.
     pub(super) fn host(&self) -> &str {
-        let host = self.host.to_str().unwrap_or_default();
-        host.rsplit_once(':')
-            .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
-            .map_or(host, |(host, _)| host)
+        &self.bare_host
     }
 
     /// The provider's key, to tell which product it belongs to.

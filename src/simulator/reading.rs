@@ -1,5 +1,7 @@
 //! Requests of the other shapes, read into the same question: what is asked, and what turns into prompt tokens.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use serde_json::Value;
 
@@ -56,7 +58,7 @@ pub(super) fn read(way: Way, headers: &HeaderMap, body: &[u8]) -> Result<Asked, 
     })
 }
 
-fn enabled_header(headers: &HeaderMap, name: &str) -> bool {
+pub(super) fn enabled_header(headers: &HeaderMap, name: &str) -> bool {
     headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"enable"))
 }
 
@@ -121,6 +123,21 @@ fn units(way: Way, input: &Value, bounds: &Value) -> Option<u64> {
             let action = input.get("action").and_then(Value::as_str).unwrap_or("create");
             Some(u64::from(action.starts_with("create")))
         }
-        _ => spoken().or_else(|| named("n")),
+        _ => spoken().or_else(|| named("n")).or_else(|| heard(input)),
     }
+}
+
+/// The seconds of the recordings that stand in the messages themselves, as WAV files of 44 bytes of header: each is rounded up.
+fn heard(input: &Value) -> Option<u64> {
+    let messages = input.get("messages").and_then(Value::as_array)?;
+    let parts = messages.iter().filter_map(|message| message.get("content").and_then(Value::as_array)).flatten();
+    let sounds: Vec<&str> = parts.filter_map(|part| part.get("audio").and_then(Value::as_str)).collect();
+    let seconds = |sound: &&str| {
+        let file = STANDARD.decode(sound.strip_prefix("data:audio/wav;base64,")?).ok()?;
+        let rate = u32::from_le_bytes(file.get(28..32)?.try_into().ok()?);
+        let length = u64::try_from(file.len()).ok()?.checked_sub(44)?;
+        Some(length.div_ceil(u64::from(rate.max(1))))
+    };
+    let all: Option<Vec<u64>> = sounds.iter().map(seconds).collect();
+    all.filter(|all| !all.is_empty()).map(|all| all.iter().sum())
 }

@@ -18,7 +18,7 @@ use super::render::{self, Head};
 use super::serve::Fate;
 use super::state::State;
 use super::ways::{Family, Way};
-use super::{SimUnit, chat, control, shapes};
+use super::{SimUnit, apps, chat, control, shapes};
 
 /// A reply whose body is a script.
 pub(super) type Answer = Response<Script>;
@@ -51,6 +51,9 @@ pub(super) async fn answer(state: &State, fate: &Fate, request: Request<Incoming
         headers: parts.headers.clone(),
         body: body.clone(),
     });
+    if let Some(app) = apps::id(&parts.method, path) {
+        return apps::answer(state, fate, app, &parts.headers, &body);
+    }
     if let Some(way) = Way::of(&parts.method, path) {
         return chat::answer(state, fate, way, &parts.headers, &body).await;
     }

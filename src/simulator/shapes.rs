@@ -122,7 +122,7 @@ fn completions(head: &Head, plan: &Plan, pieces: &[String], mode: Mode) -> Vec<E
 }
 
 /// One event in the framing of the DashScope family: no spaces, a comment with the status (`WIRE 3.2, 3.3`).
-fn framed(number: usize, kind: &str, status: u16, payload: &Value) -> Bytes {
+pub(super) fn framed(number: usize, kind: &str, status: u16, payload: &Value) -> Bytes {
     format!("id:{number}\nevent:{kind}\n:HTTP_STATUS/{status}\ndata:{payload}\n\n").into()
 }
 

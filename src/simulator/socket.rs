@@ -165,7 +165,7 @@ impl Talk {
 }
 
 /// What usage says where the truth is `units`, under a mode.
-fn told(mode: Mode, units: u64) -> Value {
+pub(super) fn told(mode: Mode, units: u64) -> Value {
     match mode {
         Mode::LieLow => Value::from(units / 2),
         Mode::LieHigh => Value::from(units.saturating_mul(2)),

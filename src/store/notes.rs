@@ -132,6 +132,9 @@ pub trait NoteStore: Send + Sync {
     /// Appends a line; answers its number.
     fn append(&self, log: Log, text: String) -> Answer<'_, u64>;
 
+    /// Removes the oldest lines of a log until at most `most` are left; answers how many went. Their numbers are not used again.
+    fn shorten(&self, log: Log, most: usize) -> Answer<'_, u64>;
+
     /// The newest lines, newest first, at most `limit`; only those with a number below `before`, where it is given.
     fn newest(&self, log: Log, before: Option<u64>, limit: usize) -> Answer<'_, Vec<Line>>;
 
@@ -143,6 +146,15 @@ pub trait NoteStore: Send + Sync {
 
     /// Sets a value where the name has none. Answers the value that was there; `None` = this one was set.
     fn put_if_absent<'a>(&'a self, shelf: Shelf, name: &'a str, value: String) -> Answer<'a, Option<String>>;
+
+    /// Sets a value, or removes it (`None`), where what is there now is still `was` (`None` = nothing). Answers whether that was so.
+    fn put_if<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+        was: Option<&'a str>,
+        value: Option<String>,
+    ) -> Answer<'a, bool>;
 
     /// Removes a name; answers whether it was there.
     fn remove<'a>(&'a self, shelf: Shelf, name: &'a str) -> Answer<'a, bool>;

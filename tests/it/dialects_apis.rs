@@ -1,12 +1,12 @@
 //! The readers of the other calls: what they find, where they write bounds, what they refuse.
 
 use bytes::Bytes;
-use gratis::dialect::{Api, Clamp, DialectError, Encoding, Facts, Finding, Kind, Observer, Reading, Watch};
+use gratis::dialect::{Api, Clamp, DialectError, Encoding, Facts, Finding, Kind, ModelUsage, Observer, Reading, Watch};
 use gratis::ledger::{Unit, Usage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::mixed::{calls, tasks};
+use crate::mixed::{calls, tasks, wav_of};
 
 fn read(api: Api, body: &Value) -> Facts {
     Facts::read(api, body.to_string().as_bytes()).unwrap_or_else(|e| panic!("{api:?} {body}: {e}"))
@@ -156,6 +156,15 @@ fn units_are_what_the_request_says() {
     assert_eq!((units(Api::Speech, tagged.clone()).ssml, units(Api::Speech, tagged).spoken), (true, 2));
     let plain = units(Api::Speech, json!({"model": "m", "input": {"text": "a < b"}}));
     assert_eq!((plain.characters, plain.spoken), (5, 5), "only a text that is marked as a whole has tags");
+    for (text, spoken) in [
+        ("<speak>a<![CDATA[all of this is spoken]]></speak>", 49),
+        ("<speak><?x y?>a</speak>", 23),
+        ("<speak><sub alias=\"a > 'b\">x</sub></speak>", 8),
+        ("<speak rate='2'>ab</speak>", 4),
+    ] {
+        let tagged = json!({"model": "m", "input": {"text": text}, "parameters": {"enable_ssml": true}});
+        assert_eq!(units(Api::Speech, tagged).spoken, spoken, "{text}");
+    }
     let film = |input: Value| units(Api::Video, json!({"model": "m", "input": input, "parameters": {"duration": 5}}));
     assert_eq!(
         (film(json!({"prompt": "x", "img_url": "u"})).seconds, film(json!({"img_url": "u"})).video),
@@ -164,7 +173,20 @@ fn units_are_what_the_request_says() {
     assert!(film(json!({"prompt": "x", "video_url": "u"})).video);
     assert!(film(json!({"prompt": "x", "reference_urls": ["u"]})).video);
     let heard = units(Api::Transcription, json!({"model": "m", "input": {"file_urls": ["a", "b", "c"]}}));
-    assert_eq!(heard.recordings, 3);
+    assert_eq!((heard.recordings, heard.heard), (3, 0));
+    let sound = |content: Value| {
+        let body = json!({"model": "m", "input": {"messages": [{"role": "user", "content": content}]}});
+        let facts = read(Api::Generation, &body);
+        assert!(facts.input.unbounded.is_some(), "its tokens are not known");
+        (facts.units.recordings, facts.units.heard, facts.units.elsewhere)
+    };
+    let three = wav_of(3);
+    assert_eq!(sound(json!([{"audio": three}])), (0, 4, false));
+    assert_eq!(sound(json!([{"audio": three}, {"audio": three}, {"text": "a"}])), (0, 8, false));
+    assert_eq!(sound(json!([{"audio": three}, {"audio": "https://example.com/a.wav"}])), (1, 4, true));
+    assert_eq!(sound(json!([{"audio": three, "type": "input_audio"}])), (0, 4, true));
+    assert_eq!(sound(json!([{"audio": [three, three]}])), (2, 0, true));
+    assert_eq!(sound(json!([{"audio_url": ["a", "b"]}, {"audio": three}])), (2, 4, true));
     let drawn = json!({"model": "m", "input": {"prompt": "x"}, "parameters": {"n": 3, "enable_interleave": true, "max_images": 5}});
     let drawn = units(Api::Image, drawn);
     assert_eq!((drawn.images, drawn.max_images, drawn.interleaved), (Some(3), Some(5), true));
@@ -231,6 +253,17 @@ fn a_usage_is_counted_in_the_models_unit() {
             r#"{"input_tokens":1,"output_tokens":2,"cache_read_input_tokens":3,"cache_creation_input_tokens":4}"#,
             exact(8, 2),
         ),
+        (
+            Api::App,
+            Unit::Tokens,
+            r#"{"models":[{"model_id":"a","input_tokens":3,"output_tokens":4},{"model_id":"b","input_tokens":1,"output_tokens":2}]}"#,
+            exact(4, 6),
+        ),
+        (Api::App, Unit::Tokens, "{}", Reading::None),
+        (Api::App, Unit::Tokens, r#"{"models":[]}"#, Reading::None),
+        (Api::App, Unit::Tokens, r#"{"models":[{"model_id":"a","input_tokens":3}]}"#, Reading::None),
+        (Api::App, Unit::Tokens, r#"{"models":[["a",3,4]]}"#, Reading::None),
+        (Api::App, Unit::Tokens, r#"{"models":[{"model_id":"a","input_tokens":-1,"output_tokens":2}]}"#, Reading::None),
         (Api::Messages, Unit::Tokens, r#"{"input_tokens":1}"#, Reading::None),
         (Api::Embeddings, Unit::Tokens, r#"{"prompt_tokens":23,"total_tokens":23}"#, exact(23, 0)),
         (Api::Reranks, Unit::Tokens, r#"{"total_tokens":79}"#, exact(79, 0)),
@@ -238,6 +271,28 @@ fn a_usage_is_counted_in_the_models_unit() {
         let finding = seen(api, unit, &format!(r#"{{"output":{{"a":1}},"usage":{usage}}}"#));
         assert_eq!(finding.reading, wanted, "{api:?} {usage}");
     }
+}
+
+#[test]
+fn what_an_app_used_is_told_by_model_and_one_that_is_listed_twice_was_called_twice() {
+    let one = |model: &str, input, output| ModelUsage { model: model.to_owned(), usage: Usage { input, output } };
+    let reply = r#"{"output":{"session_id":"s-1","text":"a"},"usage":{"models":[
+        {"model_id":"a","input_tokens":3,"output_tokens":4},{"model_id":"b","input_tokens":1,"output_tokens":2},
+        {"model_id":"a","input_tokens":30,"output_tokens":40}]}}"#;
+    let finding = seen(Api::App, Unit::Tokens, reply);
+    assert_eq!(finding.models, [one("a", 33, 44), one("b", 1, 2)]);
+    assert_eq!(finding.made.as_deref(), Some("s-1"));
+    let event = |usage: &str, finish: &str| {
+        format!("data:{{\"output\":{{\"finish_reason\":\"{finish}\"}},\"usage\":{usage}}}\n\n")
+    };
+    let models =
+        |input: u64| format!("{{\"models\":[{{\"model_id\":\"a\",\"input_tokens\":{input},\"output_tokens\":4}}]}}");
+    let grows = event("{}", "null") + &event(&models(2), "null") + &event(&models(3), "stop");
+    assert_eq!(seen(Api::App, Unit::Tokens, &grows).models, [one("a", 3, 4)]);
+    let shrinks = event(&models(3), "null") + &event(&models(2), "stop");
+    let finding = seen(Api::App, Unit::Tokens, &shrinks);
+    assert_eq!(finding.models, [one("a", 3, 4)]);
+    assert_eq!(finding.reading, Reading::AtLeast(Usage { input: 3, output: 4 }));
 }
 
 #[test]

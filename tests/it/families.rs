@@ -160,7 +160,7 @@ async fn batches_and_apps_pass_only_where_no_model_is_in_free_quota_only() {
         body: json!({"input_file_id": id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}),
     };
     let app =
-        || Call { path: "/api/v1/apps/app-1/completion", headers: Vec::new(), body: json!({"input": {"prompt": "x"}}) };
+        || Call { path: "/api/v1/apps/app-2/completion", headers: Vec::new(), body: json!({"input": {"prompt": "x"}}) };
     let free = world(false, |_| {}).await;
     file(&free).await;
     for call in [batch("file-1"), app()] {

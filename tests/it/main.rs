@@ -13,6 +13,7 @@
 )]
 
 mod admin;
+mod apps;
 mod benches;
 mod book;
 mod campaign;
@@ -52,6 +53,7 @@ mod privacy;
 mod rejections;
 mod replicas;
 mod replicas_ledger;
+mod replicas_rules;
 mod request_path;
 mod route_fuzz;
 mod rules;

@@ -1,5 +1,7 @@
 //! Every dialect and unit through a whole Gratis, against the simulator's own ledger of what it charged.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -7,6 +9,7 @@ use crate::support::wire::{request, send, whole};
 use crate::support::world::{KEY, Plan, World, model, model_of, thinking_model};
 use gratis::catalogue::{Model, ModelType};
 use gratis::ledger::{HoldState, Unit};
+use gratis::proxy::App;
 
 /// A call: its path, its headers, its body.
 pub(crate) struct Call {
@@ -104,6 +107,7 @@ pub(crate) fn calls(text: &str) -> Vec<Call> {
         call(MULTI, json!({"model": "draw", "input": {"messages": parts}, "parameters": {"n": 2}})),
         call(MULTI, json!({"model": "draw", "input": {"messages": parts}})),
         call(MULTI, json!({"model": "asr", "input": {"messages": [{"role": "user", "content": [{"audio": "https://example.com/a.mp3"}]}]}})),
+        call(MULTI, json!({"model": "asr", "input": {"messages": [{"role": "user", "content": [{"audio": wav_of(2)}]}]}})),
         call("/api/v1/services/audio/tts/SpeechSynthesizer", json!({"model": "speak", "input": {"text": "漢字 and letters"}})),
         call("/api/v1/services/audio/tts/customization", json!({"model": "voice", "input": {"action": "create", "target_model": "speak"}})),
     ]);
@@ -144,11 +148,28 @@ pub(crate) fn tasks(text: &str) -> Vec<Call> {
     ]
 }
 
+/// So many seconds of silence as a WAV file in a data URI.
+pub(crate) fn wav_of(seconds: u32) -> String {
+    let mut file =
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\0\0\0\0".to_vec();
+    file.resize(44 + 16_000 * seconds as usize, 0);
+    format!("data:audio/wav;base64,{}", STANDARD.encode(file))
+}
+
+/// Calls of an app, whose models are declared.
+pub(crate) fn apps(text: &str) -> Vec<Call> {
+    let plain = call("/api/v1/apps/app-1/completion", json!({"input": {"prompt": text}, "parameters": {}}));
+    let streamed = with(SSE, call(plain.path, plain.body.clone()));
+    vec![plain, streamed]
+}
+
 pub(crate) async fn world(worst: bool, change: impl FnOnce(&mut Plan)) -> World {
     let all = models();
     let mut plan = Plan::new(all[0].clone(), 0);
     plan.grants = all.iter().map(|model| (model.pool.to_string(), 2_000_000)).collect();
     plan.models = all;
+    let models = [("plain".into(), 1), ("thinker".into(), 1)].into();
+    plan.apps.insert("app-1".to_owned(), App { models });
     plan.simulator.worst = worst;
     plan.quota.presumed_breaker = 0;
     change(&mut plan);
@@ -192,7 +213,7 @@ async fn agree(world: &World) {
 async fn what_was_charged_is_what_is_spent_in_every_dialect_and_unit() {
     for worst in [false, true] {
         let world = world(worst, |_| {}).await;
-        for call in calls("Hi, wie geht's? 你好") {
+        for call in calls("Hi, wie geht's? 你好").into_iter().chain(apps("Hi 你好")) {
             let (status, body) = make(&world, &call).await;
             let text = String::from_utf8_lossy(body.as_deref().unwrap_or_default()).into_owned();
             assert_eq!(status, 200, "{} {}: {text}", call.path, call.body);
@@ -295,4 +316,24 @@ async fn a_response_that_another_account_made_is_not_gone_on_from() {
     assert_eq!(make(&world, &call("/v1/chat/completions", file)).await.0, 404);
     assert_eq!(world.received().await, before);
     agree(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_that_stands_in_the_request_is_held_by_its_length() {
+    for worst in [false, true] {
+        // Too little for a recording of unknown length, which may be 60 seconds.
+        let world = world(worst, |plan| plan.grants.iter_mut().for_each(|(_, amount)| *amount = 20)).await;
+        let heard = |sound: &str| {
+            let message = json!({"role": "user", "content": [{"audio": sound}]});
+            call(MULTI, json!({"model": "asr", "input": {"messages": [message]}}))
+        };
+        assert_eq!(make(&world, &heard("https://example.com/a.wav")).await.0, 403);
+        assert_eq!(make(&world, &heard(&wav_of(60))).await.0, 403);
+        assert_eq!(make(&world, &heard(&wav_of(12))).await.0, 200);
+        let balance = world.settled("asr").await;
+        assert_eq!((balance.spent, balance.held), (12, 0));
+        assert_eq!(make(&world, &heard(&wav_of(8))).await.0, 403, "one more than its bytes say is held");
+        assert_eq!(make(&world, &heard(&wav_of(7))).await.0, 200);
+        assert_eq!((world.charged("asr").await, world.metrics.over_hold.get()), (19, 0));
+    }
 }

@@ -13,7 +13,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-use crate::mixed::{Call, calls, models, tasks, world};
+use crate::mixed::{Call, apps, calls, models, tasks, world};
 use crate::support::wire::{get_json, post};
 use crate::support::world::{KEY, World, model};
 
@@ -37,7 +37,7 @@ const OTHERS: [&str; 14] = [
     "/compatible-mode/v1/fine_tuning/jobs",
     "/api/v1/tasks",
     "/api/v1/tasks/task-1",
-    "/api/v1/apps/app-1/completion",
+    "/api/v1/apps/app-2/completion",
     "/api/v1/deployments",
     "/apps/anthropic/v1/messages/batches",
     "/api-ws/v1/inference",
@@ -194,7 +194,7 @@ async fn no_spelling_of_a_request_reaches_the_upstream_without_a_hold() {
     })
     .await;
     let mut all = calls("go on");
-    all.extend(tasks("a cat"));
+    all.extend(tasks("a cat").into_iter().chain(apps("go on")));
     let (mut made, mut passed, mut free) = (0, 0, 0);
     let mut charged = std::collections::BTreeMap::<String, u64>::new();
     while made < requests() {

@@ -2,8 +2,8 @@
 
 use gratis::clock::Clock;
 use gratis::ledger::{
-    AccountState, Amount, Ask, Book, Closure, Command, GrantId, HoldId, HoldState, KeyState, Operation, Origin,
-    Outcome, Overrun, Reserve, ReserveRules, Resolution, Side, SwitchOff, Timestamp, Unit, Usage, apply,
+    AccountState, Amount, Ask, Book, Closure, Command, Expect, GrantId, HoldId, HoldState, KeyState, Operation, Origin,
+    Outcome, Overrun, Reserve, ReserveRules, Resolution, Side, Switch, SwitchOff, Timestamp, Unit, Usage, apply,
 };
 use gratis::store::LedgerStore;
 use gratis::store::embedded::Embedded;
@@ -89,7 +89,7 @@ impl Dice {
 
     fn operation(&mut self) -> Operation {
         let (pool, grant) = (self.pool().into(), GrantId(u32::try_from(self.below(5)).unwrap()));
-        match self.below(14) {
+        match self.below(17) {
             0..4 => Operation::AddGrant {
                 pool,
                 side: self.of(&[Side::Both, Side::Both, Side::Input, Side::Output]),
@@ -119,6 +119,17 @@ impl Dice {
                 Operation::SetKeyState { key: "key-2".into(), state: self.of(&[KeyState::Active, KeyState::Disabled]) }
             }
             12 => Operation::ClosePool { pool, closure: self.of(&[Closure::FreeTierOnly, Closure::Arrearage]) },
+            13 => Operation::UpstreamOverdue { pools: vec![pool, "elsewhere".into()] },
+            14 => Operation::UpstreamServes { pools: vec!["nowhere".into(), pool] },
+            15 => {
+                let then = Box::new(Operation::SetNeverPay(self.below(2) == 0));
+                let switch = self.of(&[Switch::Unset, Switch::On, Switch::Off]);
+                let account = Expect::Account { state: AccountState::Active, never_pay: self.below(2) == 0 };
+                Operation::If {
+                    expect: if self.below(2) == 0 { account } else { Expect::Switch { pool, switch } },
+                    then,
+                }
+            }
             _ => Operation::ReopenPool { pool },
         }
     }

@@ -34,6 +34,22 @@ async fn a_log_is_read_from_its_end_and_survives_its_process() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_shortened_keeps_its_newest_lines_and_their_numbers() {
+    let notes = Notes::in_memory(Clock::system()).unwrap();
+    for line in 1..=10 {
+        assert_eq!(notes.append(Log::Audit, line.to_string()).await.unwrap(), line);
+    }
+    assert_eq!(notes.shorten(Log::Audit, 20).await.unwrap(), 0);
+    assert_eq!(notes.shorten(Log::Audit, 3).await.unwrap(), 7);
+    assert_eq!(notes.append(Log::Audit, value("11")).await.unwrap(), 11);
+    let lines = notes.newest(Log::Audit, None, 100).await.unwrap();
+    let lines: Vec<(u64, &str)> = lines.iter().map(|line| (line.number, line.text.as_str())).collect();
+    assert_eq!(lines, [(11, "11"), (10, "10"), (9, "9"), (8, "8")]);
+    assert_eq!(notes.newest(Log::Audit, Some(9), 5).await.unwrap().len(), 1);
+    assert_eq!(notes.newest(Log::Audit, Some(8), 5).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn who_comes_first_is_kept() {
     let notes = Notes::in_memory(Clock::system()).unwrap();
     let put = |text| notes.put_if_absent(Shelf::Crossings, "n", value(text));
@@ -45,6 +61,22 @@ async fn who_comes_first_is_kept() {
     assert!(notes.remove(Shelf::Crossings, "n").await.unwrap());
     assert!(!notes.remove(Shelf::Crossings, "n").await.unwrap());
     assert_eq!(notes.put_if_absent(Shelf::Crossings, "n", value("3")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_change_that_rests_on_what_was_read_is_carried_out_only_where_that_is_so() {
+    let notes = Notes::in_memory(Clock::system()).unwrap();
+    let change = |was: Option<&'static str>, to: Option<&str>| notes.put_if(Shelf::Fallbacks, "n", was, to.map(value));
+    assert!(!change(Some("a"), Some("b")).await.unwrap());
+    assert!(change(None, Some("a")).await.unwrap());
+    assert!(!change(None, Some("b")).await.unwrap());
+    assert!(!change(Some(""), None).await.unwrap());
+    assert!(change(Some("a"), Some("b")).await.unwrap());
+    assert!(!change(Some("a"), None).await.unwrap());
+    assert_eq!(notes.get(Shelf::Fallbacks, "n").await.unwrap().as_deref(), Some("b"));
+    assert!(change(Some("b"), None).await.unwrap());
+    assert_eq!(notes.get(Shelf::Fallbacks, "n").await.unwrap(), None);
+    assert!(change(None, None).await.unwrap());
 }
 
 #[tokio::test]

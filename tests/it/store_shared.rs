@@ -168,3 +168,38 @@ async fn out_of_memory_stops_reservations_and_no_settlement() {
     assert_eq!(balance_of(&book), figures(100_000, 0, 60, 100));
     assert!(book.holds.values().all(|hold| hold.state == HoldState::Presumed));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_and_logs_are_one_for_all_replicas() {
+    use gratis::store::{Log, NoteStore, Shelf};
+    let replicas = Replicas::start(2, 1_000).await;
+    let [one, two] = &replicas.stores[..] else { panic!("two replicas") };
+    let change = async |store: &Redis, was: Option<&str>, to: Option<&str>| {
+        store.put_if(Shelf::Fallbacks, "n", was, to.map(str::to_owned)).await.unwrap()
+    };
+    assert!(!change(one, Some("a"), Some("b")).await);
+    assert!(change(one, None, Some("a")).await);
+    assert!(!change(two, None, Some("b")).await);
+    assert!(change(two, Some("a"), Some("b")).await);
+    assert!(!change(one, Some("a"), None).await);
+    assert!(change(one, Some("b"), None).await);
+    assert_eq!(two.get(Shelf::Fallbacks, "n").await.unwrap(), None);
+    for line in 1..=10 {
+        let store = if line % 2 == 0 { one } else { two };
+        assert_eq!(store.append(Log::Audit, line.to_string()).await.unwrap(), line);
+    }
+    assert_eq!(one.shorten(Log::Audit, 20).await.unwrap(), 0);
+    assert_eq!(one.shorten(Log::Audit, 3).await.unwrap(), 7);
+    assert_eq!(two.append(Log::Audit, "11".to_owned()).await.unwrap(), 11);
+    let newest = async |before, limit| {
+        let lines = two.newest(Log::Audit, before, limit).await.unwrap();
+        lines.into_iter().map(|line| (line.number, line.text)).collect::<Vec<_>>()
+    };
+    let line = |number: u64| (number, number.to_string());
+    assert_eq!(newest(None, 100).await, [line(11), line(10), line(9), line(8)]);
+    assert_eq!(newest(None, 1).await, [line(11)]);
+    assert_eq!(newest(Some(10), 5).await, [line(9), line(8)]);
+    assert_eq!(newest(Some(8), 5).await, []);
+    assert_eq!(newest(Some(1), 5).await, []);
+    assert_eq!(newest(Some(0), 5).await, []);
+}

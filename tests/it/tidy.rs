@@ -28,7 +28,7 @@ const ROWS: [&[&str]; 11] = [
     &["catalogue"],
     &["billing", "dialect", "clock", "telemetry"],
     &["store"],
-    &["notify"],
+    &["notify", "provider"],
     &["proxy", "admin", "load"],
     &["console"],
     &["server"],

@@ -13,6 +13,7 @@ use super::content::{Content, Texts};
 use super::message::Messages;
 use super::names::{self, Known, Role, Table};
 use super::skim::{Skim, TOO_DEEP, Text};
+use super::sound::recordings;
 use super::splice_spans::Slot;
 use super::tables::{self, Grammar};
 use super::{Facts, MAX_DEPTH, MAX_NAME, MAX_UNKNOWN};
@@ -136,6 +137,10 @@ impl<'de> Visitor<'de> for Object<'_, 'de> {
                 }
                 None => {
                     let raw: &'de RawValue = map.next_value()?;
+                    if self.others.last().is_some_and(|key| names::names_media(key)) {
+                        let units = &mut reader.facts.units;
+                        units.recordings = units.recordings.saturating_add(recordings(raw));
+                    }
                     reader.unknown(raw).map_err(|problem| reader.fail(problem))?;
                 }
             }
@@ -251,7 +256,7 @@ impl<'de> Reader<'de> {
 
     /// Judges the parts together.
     fn finish(mut self) -> Result<Facts, DialectError> {
-        if self.facts.model.is_empty() {
+        if self.facts.model.is_empty() && self.facts.api != Api::App {
             // The service's own words (W 1.1).
             let error = DialectError::request("you must provide a model parameter.");
             return Err(DialectError { param: Some("model".to_owned()), ..error });

@@ -44,19 +44,26 @@ pub(super) fn ids(count: usize) -> u64 {
 
 /// The characters that a text has at most where it is spoken, as they are charged: a Han character counts 2, others 1 (W 4). A
 /// character outside of the basic plane counts 2 as well: it is two units where a service counts those.
-/// The second figure leaves out what stands in tags.
+/// The second figure leaves out the names in tags; what stands in quotes there may be spoken in place of the text (`alias`), and
+/// after `<!` or `<?` anything may be.
 pub(super) fn characters(text: &str) -> (u64, u64) {
-    let (mut all, mut spoken, mut tag) = (0_u64, 0_u64, false);
+    let (mut all, mut spoken, mut tag, mut quote) = (0_u64, 0_u64, false, None);
     for c in text.chars() {
         let weight = if is_han(c) || c > '\u{FFFF}' { 2 } else { 1 };
         all += weight;
         tag |= c == '<';
-        if !tag {
+        if !tag || quote.is_some() {
             spoken += weight;
         }
-        tag &= c != '>';
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if tag && matches!(c, '"' | '\'') => quote = Some(c),
+            None if c == '>' => tag = false,
+            Some(_) | None => {}
+        }
     }
-    (all, spoken)
+    let beyond_tags = ["<!", "<?"].iter().any(|mark| text.contains(mark));
+    (all, if beyond_tags { all } else { spoken })
 }
 
 /// Whether a character is one of the Han script.

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::names::{names_media, names_moving};
 use super::skim::{Skim, TOO_DEEP, Text, is_sound};
+use super::sound::recordings;
 use super::{Facts, MAX_TOOL_DEPTH, bound};
 use crate::dialect::Kind;
 use crate::ledger::Unit;
@@ -100,11 +101,22 @@ struct Part<'f> {
     image_type: bool,
     images: u64,
     unknown_member: bool,
+    /// Sound of a known length: its tokens are not known all the same.
+    heard: bool,
 }
 
 impl<'f> Part<'f> {
     fn new(facts: &'f mut Facts, left: u8) -> Self {
-        Self { facts, left, known_type: false, other_type: false, image_type: false, images: 0, unknown_member: false }
+        Self {
+            facts,
+            left,
+            known_type: false,
+            other_type: false,
+            image_type: false,
+            images: 0,
+            unknown_member: false,
+            heard: false,
+        }
     }
 
     fn member<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
@@ -137,6 +149,12 @@ impl<'f> Part<'f> {
                 self.other_type = true;
                 map.next_value_seed(Image { facts: &mut *self.facts, left: self.left })?;
             }
+            "audio" => {
+                self.facts.count_member(key, "");
+                let raw: &RawValue = map.next_value()?;
+                self.facts.count_json(raw)?;
+                if self.facts.hear(raw) { self.heard = true } else { self.other_type = true }
+            }
             "min_pixels" | "max_pixels" | "detail" => map.next_value_seed(Skim { left: self.left })?,
             "cache_control" => {
                 self.facts.surcharge("cache_control");
@@ -146,9 +164,12 @@ impl<'f> Part<'f> {
                 self.unknown_member = true;
                 self.other_type |= names_media(name);
                 self.facts.units.video |= names_moving(name);
-                self.facts.units.recordings += u64::from(name == "audio");
                 self.facts.count_member(name, "");
-                self.facts.count_json(map.next_value()?)?;
+                let raw: &RawValue = map.next_value()?;
+                if names_media(name) {
+                    self.facts.units.recordings = self.facts.units.recordings.saturating_add(recordings(raw));
+                }
+                self.facts.count_json(raw)?;
             }
         }
         Ok(())
@@ -162,6 +183,9 @@ impl<'f> Part<'f> {
     fn finish(self) {
         let images = self.images.max(u64::from(self.image_type));
         self.facts.input.images = self.facts.input.images.saturating_add(images);
+        if self.heard {
+            self.facts.input.unbounded.get_or_insert("sound");
+        }
         if self.other_type || (self.unknown_member && !self.known_type) {
             self.facts.unbound("a content part that is neither text nor an image");
         }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::body::{Place, Reader};
 use super::names::{Known, Role};
 use super::skim::is_sound;
+use super::sound::recordings;
 use super::splice_spans::Slot;
 use super::values::{count, model, references, switch};
 use super::{MAX_TOOL_DEPTH, Options, Switch, bound, stream_options, tools};
@@ -23,7 +24,7 @@ impl<'de> Reader<'de> {
         let name = known.name;
         let said = raw.get() != "null";
         match known.role {
-            Role::Model => self.facts.model = model(raw)?,
+            Role::Model => self.model(name, raw)?,
             Role::Stream => self.facts.stream = switch(name, raw)?.unwrap_or(false),
             Role::StreamOptions => self.stream_options(raw)?,
             Role::Choices => self.n = count(name, raw)?,
@@ -74,7 +75,9 @@ impl<'de> Reader<'de> {
             Role::MaxImages => self.facts.units.max_images = count(name, raw)?,
             Role::Interleave => self.facts.units.interleaved = switch(name, raw)?.unwrap_or(false),
             Role::Ssml => self.facts.units.ssml = switch(name, raw)?.unwrap_or(false),
-            Role::Recordings => self.facts.units.recordings += recordings(raw),
+            Role::Recordings => {
+                self.facts.units.recordings = self.facts.units.recordings.saturating_add(recordings(raw));
+            }
             Role::Action => self.action(name, raw)?,
             Role::Voice => {
                 if said && self.facts.api == Api::Voice {
@@ -84,6 +87,19 @@ impl<'de> Reader<'de> {
             // They are read as they stream past and never come here.
             Role::Messages | Role::Harmless | Role::Input | Role::Content | Role::Query | Role::Documents => {}
         }
+        Ok(())
+    }
+
+    /// The model. An app may be told one as well, by two names; an empty one is none there.
+    fn model(&mut self, name: &str, raw: &'de RawValue) -> Result<(), DialectError> {
+        if self.facts.api == Api::App && raw.get() == "\"\"" {
+            return Ok(());
+        }
+        let model = model(raw)?;
+        if !self.facts.model.is_empty() && self.facts.model != model {
+            return Err(DialectError::parameter(name, "disagrees with another model that is named"));
+        }
+        self.facts.model = model;
         Ok(())
     }
 
@@ -254,10 +270,4 @@ impl<'de> Reader<'de> {
         };
         Ok(())
     }
-}
-
-/// How many recordings a list names; one where it is none.
-fn recordings(raw: &RawValue) -> u64 {
-    let list: Result<Vec<&RawValue>, _> = serde_json::from_str(raw.get());
-    list.map_or(1, |list| bound::ids(list.len()))
 }

@@ -62,6 +62,7 @@ pub(super) const fn grammar(api: Api) -> Grammar {
         },
         Api::Generation | Api::TextEmbedding | Api::MultimodalEmbedding | Api::TextRerank => NATIVE,
         Api::Image | Api::Video | Api::Speech | Api::Transcription | Api::Voice => NATIVE,
+        Api::App => Grammar { input: APP_INPUT, parameters: APP_PARAMETERS, ..NATIVE },
     }
 }
 
@@ -331,4 +332,39 @@ const NATIVE_PARAMETERS: Table = &[
     ("pitch", Role::Harmless),
     ("shot_type", Role::Harmless),
     ("audio_setting", Role::Harmless),
+];
+
+/// An app is held at the maximum of its models, so that nothing in its input needs a bound.
+const APP_INPUT: Table = &[
+    ("prompt", Role::Content),
+    ("messages", Role::Messages),
+    ("history", Role::Prompt),
+    ("session_id", Role::Reference(Kind::Conversation)),
+    ("memory_id", Role::Unbounded),
+    ("biz_params", Role::Prompt),
+    ("image_list", Role::Unbounded),
+    ("file_list", Role::Unbounded),
+    ("doc_reference_type", Role::Harmless),
+    ("doc_tag_codes", Role::Harmless),
+];
+
+/// What an app may be told is billed beside its models, or names another one.
+const APP_PARAMETERS: Table = &[
+    ("model_id", Role::Model),
+    ("enable_web_search", Role::BilledApart),
+    ("enable_premium", Role::BilledApart),
+    ("enable_search", Role::BilledApart),
+    ("search_options", Role::BilledApart),
+    ("mcp_servers", Role::BilledApart),
+    ("plugins", Role::BilledApart),
+    ("cache_control", Role::BilledApart),
+    ("service_tier", Role::ServiceTier),
+    ("rag_options", Role::Prompt),
+    ("has_thoughts", Role::Harmless),
+    ("incremental_output", Role::Harmless),
+    ("flow_stream_mode", Role::Harmless),
+    ("temperature", Role::Harmless),
+    ("top_p", Role::Harmless),
+    ("top_k", Role::Harmless),
+    ("seed", Role::Harmless),
 ];

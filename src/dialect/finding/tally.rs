@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Finding, Flags, Reading, UsageDetails, usage};
+use super::{Finding, Flags, ModelUsage, Reading, UsageDetails, usage};
 use crate::dialect::error::UpstreamError;
 use crate::dialect::finish::Finish;
 use crate::dialect::json_scan::{Captured, Choices, JsonScan, Progress};
@@ -15,6 +15,7 @@ pub(in crate::dialect) struct Tally {
     watch: Watch,
     usage: Option<Usage>,
     details: UsageDetails,
+    models: Vec<ModelUsage>,
     error: Option<UpstreamError>,
     flags: Flags,
     /// The usage came in a frame that is the last one by its form, so that it is final even if the end is cut off.
@@ -129,8 +130,22 @@ impl Tally {
             let over = text(&scan.task_status).is_some_and(|status| matches!(&*status, "FAILED" | "CANCELED"));
             self.task = id(&scan.task_id).filter(|_| !over).or_else(|| self.task.take());
         }
-        if matches!(self.watch.api, Api::Responses | Api::Voice) {
-            self.made = id(&scan.id).or_else(|| self.made.take());
+        match self.watch.api {
+            Api::Responses | Api::Voice => self.made = id(&scan.id).or_else(|| self.made.take()),
+            Api::App => self.made = id(&scan.session).or_else(|| self.made.take()),
+            Api::Chat
+            | Api::Completions
+            | Api::Embeddings
+            | Api::Reranks
+            | Api::Messages
+            | Api::Generation
+            | Api::TextEmbedding
+            | Api::MultimodalEmbedding
+            | Api::TextRerank
+            | Api::Image
+            | Api::Video
+            | Api::Speech
+            | Api::Transcription => {}
         }
     }
 
@@ -169,6 +184,10 @@ impl Tally {
     }
 
     fn usage(&mut self, raw: &[u8], last: bool) {
+        // Until its last event an app's reply has an empty one.
+        if self.watch.api == Api::App && raw == b"{}" {
+            return;
+        }
         let Some(read) = usage::read(raw, self.watch.api.counting(self.watch.unit)) else {
             self.flags.usage_malformed = true;
             return;
@@ -178,10 +197,25 @@ impl Tally {
             self.flags.usage_decreased = true;
         }
         self.flags.total_mismatch |= read.mismatch;
+        self.by_model(&read.models);
         self.last |= last;
         self.details = read.details;
         self.usage =
             Some(Usage { input: read.usage.input.max(seen.input), output: read.usage.output.max(seen.output) });
+    }
+
+    /// Takes what each model used so far; the figures grow.
+    fn by_model(&mut self, read: &[ModelUsage]) {
+        for one in read {
+            match self.models.iter_mut().find(|known| known.model == one.model) {
+                Some(known) => {
+                    let (before, now) = (known.usage, one.usage);
+                    self.flags.usage_decreased |= now.input < before.input || now.output < before.output;
+                    known.usage = Usage { input: now.input.max(before.input), output: now.output.max(before.output) };
+                }
+                None => self.models.push(one.clone()),
+            }
+        }
     }
 
     /// What is known so far.
@@ -197,6 +231,7 @@ impl Tally {
         Finding {
             reading,
             details: self.details,
+            models: self.models.clone(),
             error: self.error.clone(),
             only_error: self.error.is_some() && !self.other && self.usage.is_none() && complete,
             task: self.task.clone().filter(|_| complete),

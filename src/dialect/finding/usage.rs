@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::UsageDetails;
+use super::{ModelUsage, UsageDetails};
 use crate::dialect::api::Counting;
 use crate::ledger::Usage;
 
@@ -11,9 +11,11 @@ use crate::ledger::Usage;
 const MAX_UNITS: u64 = 1 << 31;
 
 /// A usage object that can be counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Read {
     pub(super) usage: Usage,
+    /// The same by model, where it is told so.
+    pub(super) models: Vec<ModelUsage>,
     pub(super) details: UsageDetails,
     /// Whether the total says something else than the sum of its parts.
     pub(super) mismatch: bool,
@@ -65,6 +67,8 @@ struct Object<'a> {
     completion_tokens_details: Option<&'a RawValue>,
     #[serde(borrow)]
     output_tokens_details: Option<&'a RawValue>,
+    #[serde(borrow)]
+    models: Option<&'a RawValue>,
 }
 
 /// Details are for statistics: those that cannot be read are as if they were absent.
@@ -116,6 +120,7 @@ pub(super) fn read(json: &[u8], counting: Counting) -> Option<Read> {
         Counting::Seconds => object.seconds(),
         Counting::Characters => whole(units(object.characters).ok()??),
         Counting::Voices => whole(units(object.count).ok()??),
+        Counting::Models => by_model(object.models?),
     }
 }
 
@@ -147,7 +152,7 @@ impl Object<'_> {
         };
         // Never less than the total says: what it has beyond its parts is counted as output, the dearer side.
         let usage = Usage { input, output: said.max(total.saturating_sub(input)) };
-        Some(Read { usage, details, mismatch: total != input + said })
+        Some(Read { usage, models: Vec::new(), details, mismatch: total != input + said })
     }
 
     /// Seconds of one recording or of each of several videos; the largest of what is given.
@@ -164,10 +169,48 @@ impl Object<'_> {
     }
 }
 
+/// So many models one app has at most; a longer list is not believed.
+const MAX_MODELS: usize = 64;
+
+/// The tokens of each of an app's models. One that is listed twice was called twice.
+fn by_model(raw: &RawValue) -> Option<Read> {
+    #[derive(Deserialize)]
+    struct One<'a> {
+        model_id: String,
+        #[serde(borrow)]
+        input_tokens: &'a RawValue,
+        #[serde(borrow)]
+        output_tokens: &'a RawValue,
+    }
+    let list: Vec<&RawValue> = serde_json::from_str(raw.get()).ok().filter(|list: &Vec<_>| list.len() <= MAX_MODELS)?;
+    let (mut models, mut sum): (Vec<ModelUsage>, _) = (Vec::new(), Usage::default());
+    for raw in list {
+        // A list would be taken for the members in their order.
+        let one: One<'_> = serde_json::from_str(raw.get()).ok().filter(|_| raw.get().starts_with('{'))?;
+        let usage =
+            Usage { input: number(Some(one.input_tokens)).ok()??, output: number(Some(one.output_tokens)).ok()?? };
+        sum = Usage { input: sum.input.checked_add(usage.input)?, output: sum.output.checked_add(usage.output)? };
+        match models.iter_mut().find(|known| known.model == one.model_id) {
+            Some(known) => {
+                known.usage.input = known.usage.input.checked_add(usage.input)?;
+                known.usage.output = known.usage.output.checked_add(usage.output)?;
+            }
+            None => models.push(ModelUsage { model: one.model_id, usage }),
+        }
+    }
+    let read = Read { usage: sum, models, details: UsageDetails::default(), mismatch: false };
+    (sum.input.max(sum.output) <= MAX_UNITS && !read.models.is_empty()).then_some(read)
+}
+
 /// Units other than tokens are counted as one side.
 fn whole(units: u64) -> Option<Read> {
     let usage = Usage { input: units, output: 0 };
-    (units <= MAX_UNITS).then_some(Read { usage, details: UsageDetails::default(), mismatch: false })
+    (units <= MAX_UNITS).then_some(Read {
+        usage,
+        models: Vec::new(),
+        details: UsageDetails::default(),
+        mismatch: false,
+    })
 }
 
 /// A whole number that is not negative.

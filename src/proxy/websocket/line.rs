@@ -15,6 +15,7 @@ use crate::proxy::crowd::KeyPlace;
 use crate::proxy::parts::ProxyParts;
 use crate::proxy::rejection::{Rejection, UpstreamTrouble};
 use crate::proxy::settings::Shared;
+use crate::proxy::truth::CLOSING_WAIT;
 use crate::proxy::upstream::Upstream;
 use crate::store::Caller;
 
@@ -128,7 +129,11 @@ impl Line {
                 Ok(io) => granted.connected = Some(io),
                 Err(fault) => {
                     if let Fault::Upstream(refused) = &fault {
-                        tab::signal(&self, &granted, refused.signal);
+                        let closing = tab::signal(&self, &granted, &refused.code, refused.signal);
+                        if let Some(closing) = closing {
+                            // A time-out here is the end of the client's patience, not of the closing.
+                            let _ = tokio::time::timeout(CLOSING_WAIT, closing).await;
+                        }
                     }
                     // A refused handshake is no call: nothing was asked of a model.
                     granted.upstream.breaker.not_sent();

@@ -8,9 +8,9 @@ use crate::clock::{Clock, Stopwatch};
 use crate::dialect::{UpstreamError, UpstreamSignal};
 use crate::ledger::{Amount, BillingMode, Resolution, Usage};
 use crate::proxy::admission::Admission;
-use crate::proxy::exchange::close_pool;
 use crate::proxy::record::Record;
 use crate::proxy::settlement::Settled;
+use crate::proxy::truth;
 
 use super::line::{Granted, Line};
 
@@ -21,6 +21,8 @@ pub(super) struct Tab {
     more: Vec<Admission>,
     record: Record,
     since: Stopwatch,
+    /// What a refusal of the upstream's closes.
+    closing: Settling,
 }
 
 /// What an ending waits for, so that the counters show it before the client sees the end.
@@ -39,7 +41,14 @@ impl Tab {
         record.held = held(&granted.admission);
         record.place = granted.place.take();
         record.status = DONE;
-        Self { line: Arc::clone(line), granted, more: Vec::new(), record, since: Clock::stopwatch() }
+        Self {
+            line: Arc::clone(line),
+            granted,
+            more: Vec::new(),
+            record,
+            since: Clock::stopwatch(),
+            closing: Vec::new(),
+        }
     }
 
     /// Takes a further hold for the same call.
@@ -73,7 +82,7 @@ impl Tab {
         self.record.resolution = Some(Resolution::Settle(usage));
         let mut left = usage;
         let holds = self.more.len();
-        let mut settling = Vec::new();
+        let mut settling = self.closing;
         for (index, admission) in std::iter::once(self.granted.admission).chain(self.more).enumerate() {
             // The last one takes what is left, also where that is more than it holds.
             let part = if index == holds { left } else { within(left, &admission) };
@@ -87,7 +96,7 @@ impl Tab {
     pub(super) fn release(mut self) -> Settling {
         self.granted.upstream.breaker.not_sent();
         self.record.resolution = Some(Resolution::Release);
-        let mut settling = Vec::new();
+        let mut settling = self.closing;
         for admission in std::iter::once(self.granted.admission).chain(self.more) {
             wait_for(admission.resolve(Resolution::Release), &mut settling);
         }
@@ -108,7 +117,7 @@ impl Tab {
         self.record.metrics.usage_missing.inc();
         self.record.usage = seen;
         self.record.resolution = Some(Resolution::Presume(seen));
-        let mut settling = Vec::new();
+        let mut settling = self.closing;
         let mut left = seen.unwrap_or_default();
         let holds = self.more.len();
         for (index, admission) in std::iter::once(self.granted.admission).chain(self.more).enumerate() {
@@ -122,25 +131,30 @@ impl Tab {
     /// Notes an error of the upstream's.
     pub(super) fn signal(&mut self, error: &UpstreamError) {
         self.record.code = Some(error.code.clone());
-        signal(&self.line, &self.granted, error.signal);
+        self.closing.extend(signal(&self.line, &self.granted, &error.code, error.signal));
     }
 }
 
 /// The status that a call's log line has: the connection's own is another line.
 const DONE: u16 = 200;
 
-/// What an upstream's refusal means for the calls after this one (C10).
-pub(super) fn signal(line: &Line, granted: &Granted, signal: UpstreamSignal) {
+/// What an upstream's refusal means for the calls after this one (C10); fires when it is so.
+pub(super) fn signal(
+    line: &Line,
+    granted: &Granted,
+    code: &str,
+    signal: UpstreamSignal,
+) -> Option<oneshot::Receiver<()>> {
+    let refused = truth::Refused {
+        request: granted.admission.hold,
+        account: line.caller.account.clone(),
+        tried: false,
+        code: code.to_owned(),
+    };
     match signal {
-        UpstreamSignal::FreeTierOnly => {
-            close_pool(&line.parts, &line.caller.account, granted.model.pool.clone(), granted.admission.hold);
-        }
-        UpstreamSignal::Arrearage => {
-            let upstream = &granted.upstream;
-            tracing::error!(upstream = upstream.name(), "the upstream says that its account is overdue");
-            upstream.breaker.overdue(line.parts.clock.now(), granted.shared.settings.quota.breaker_pause);
-        }
-        UpstreamSignal::RateLimited | UpstreamSignal::Other => {}
+        UpstreamSignal::FreeTierOnly => Some(truth::used_up(&line.parts, refused, granted.model.pool.clone())),
+        UpstreamSignal::Arrearage => Some(truth::overdue(&line.parts, &granted.shared, &granted.upstream, refused)),
+        UpstreamSignal::RateLimited | UpstreamSignal::Other => None,
     }
 }
 

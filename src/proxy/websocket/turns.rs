@@ -7,8 +7,10 @@ use std::sync::Arc;
 use crate::catalogue::Model;
 use crate::clock::Stopwatch;
 use crate::dialect::{self, ServerEvent};
-use crate::ledger::{Amount, Ask, BillingMode, Origin, Resolution, Usage};
+use crate::ledger::{BillingMode, Usage};
+use crate::proxy::bound::{self, CallBound};
 use crate::proxy::rejection::Rejection;
+use crate::proxy::uncovered;
 
 use super::fault::{Fault, Words};
 use super::line::{CallAsk, Granted, Line, new_hold};
@@ -34,16 +36,8 @@ pub(super) struct Turns {
 
 /// The hold of one response: the whole window, and all that the model can put out.
 pub(super) fn ask(model: &Arc<Model>, surcharge: Option<&'static str>) -> CallAsk {
-    let (input, output) = most(model);
-    let ask =
-        Ask { input, named: output, least: output, ceiling_input: input, ceiling_output: output, ..Ask::default() };
-    CallAsk { hold: new_hold(), model: Arc::clone(model), ask, bounded: model.bounds.is_some(), surcharge }
-}
-
-fn most(model: &Model) -> (Amount, Amount) {
-    model.bounds.as_ref().map_or((0, 0), |bounds| {
-        (bounds.window.max(bounds.max_input), bounds.max_output.saturating_add(bounds.max_thinking))
-    })
+    let CallBound { ask, sound, .. } = bound::at_most(model, 1);
+    CallAsk { hold: new_hold(), model: Arc::clone(model), ask, bounded: sound, surcharge }
 }
 
 impl Turns {
@@ -147,22 +141,10 @@ impl Turns {
 
     /// Writes down a response that no hold was open for: what it used, or the most that it can have.
     fn record_uncovered(&self, usage: Option<Usage>) {
-        let (input, output) = most(&self.model);
+        let (input, output) = bound::most(&self.model);
         let usage = usage.unwrap_or(Usage { input, output });
-        tracing::error!(account = %self.line.caller.account, model = %self.model.code, units = usage.total(), "a response was not held for");
-        let metrics = &self.line.parts.metrics;
-        metrics.over_hold.inc_by(usage.total());
-        let origin = Origin {
-            key: self.line.caller.key.id.clone(),
-            model: self.model.code.clone(),
-            pool: self.model.pool.clone(),
-        };
-        let (store, account, hold) = (Arc::clone(&self.line.parts.store), self.line.caller.account.clone(), new_hold());
-        self.line.parts.drainer.tasks().spawn(async move {
-            if let Err(error) = store.resolve(&account, hold, Resolution::Settle(usage), Some(origin)).await {
-                tracing::error!(account = %account, error = %error, "what a response used could not be written down");
-            }
-        });
+        let caller = &self.line.caller;
+        uncovered::write_down(&self.line.parts, (&caller.account, &caller.key.id), &self.model, usage);
     }
 
     /// A hold was admitted: for a response that has begun without one, else for the next.

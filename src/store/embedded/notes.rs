@@ -193,6 +193,11 @@ fn set(
 }
 
 /// Removes what is too old, and what is too much.
+fn remove(connection: &Connection, shelf: Shelf, name: &str) -> rusqlite::Result<bool> {
+    let mut delete = connection.prepare_cached("DELETE FROM note WHERE shelf = ?1 AND name = ?2")?;
+    Ok(delete.execute(params![shelf.name(), name])? > 0)
+}
+
 fn sweep(connection: &Connection, shelf: Shelf, now: i64) -> rusqlite::Result<()> {
     connection.prepare_cached("DELETE FROM note WHERE until < ?1")?.execute([now])?;
     if let Some(most) = shelf.most() {
@@ -224,6 +229,21 @@ impl NoteStore for Notes {
                     .prepare_cached("INSERT INTO line (log, number, text) VALUES (?1, ?2, ?3)")?
                     .execute(params![log.name(), number, text])?;
                 Ok(unsigned(number))
+            })
+        }))
+    }
+
+    fn shorten(&self, log: Log, most: usize) -> Answer<'_, u64> {
+        let most = signed(most as u64);
+        Box::pin(self.ask(move |connection| {
+            change(connection, None, |connection| {
+                let gone = connection
+                    .prepare_cached(
+                        "DELETE FROM line WHERE log = ?1 AND number <= (SELECT number FROM line WHERE log = ?1
+                         ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+                    )?
+                    .execute(params![log.name(), most])?;
+                Ok(gone as u64)
             })
         }))
     }
@@ -269,16 +289,32 @@ impl NoteStore for Notes {
         }))
     }
 
-    fn remove<'a>(&'a self, shelf: Shelf, name: &'a str) -> Answer<'a, bool> {
-        let name = name.to_owned();
+    fn put_if<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+        was: Option<&'a str>,
+        value: Option<String>,
+    ) -> Answer<'a, bool> {
+        let (name, was, times) = (name.to_owned(), was.map(str::to_owned), (self.now(), self.until(shelf)));
         Box::pin(self.ask(move |connection| {
             change(connection, Some(shelf), |connection| {
-                let gone = connection
-                    .prepare_cached("DELETE FROM note WHERE shelf = ?1 AND name = ?2")?
-                    .execute(params![shelf.name(), name])?;
-                Ok(gone > 0)
+                let same = value_of(connection, shelf, &name, times.0)? == was;
+                match &value {
+                    Some(value) if same => set(connection, shelf, &name, value, times)?,
+                    None if same => drop(remove(connection, shelf, &name)?),
+                    Some(_) | None => {}
+                }
+                Ok(same)
             })
         }))
+    }
+
+    fn remove<'a>(&'a self, shelf: Shelf, name: &'a str) -> Answer<'a, bool> {
+        let name = name.to_owned();
+        Box::pin(
+            self.ask(move |connection| change(connection, Some(shelf), |connection| remove(connection, shelf, &name))),
+        )
     }
 
     fn list<'a>(

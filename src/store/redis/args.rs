@@ -3,8 +3,8 @@
 use redis::Cmd;
 
 use crate::ledger::{
-    AccountState, Closure, HoldId, Key, KeyState, Operation, Origin, Overrun, Reserve, Resolution, Side, Switch,
-    SwitchOff, Timestamp, Unit, Usage,
+    AccountState, Closure, Expect, HoldId, Key, KeyState, Operation, Origin, Overrun, PoolId, Reserve, Resolution,
+    Side, Switch, SwitchOff, Timestamp, Unit, Usage,
 };
 
 use super::keys::hold_id;
@@ -158,6 +158,7 @@ pub(super) fn closure_number(closure: Option<Closure>) -> u8 {
         None => 0,
         Some(Closure::FreeTierOnly) => 1,
         Some(Closure::Arrearage) => 2,
+        Some(Closure::Both) => 3,
     }
 }
 
@@ -168,7 +169,22 @@ fn flag(on: bool) -> &'static str {
 /// `digest` goes with a key that is put: the hexadecimal digits of its secret's digest.
 pub(super) fn operate(cmd: &mut Cmd, numbers: Numbers, operation: &Operation, digest: Option<&str>) {
     cmd.arg(numbers);
+    change(cmd, operation, digest);
+}
+
+fn change(cmd: &mut Cmd, operation: &Operation, digest: Option<&str>) {
     match operation {
+        Operation::If { expect, then } => {
+            match expect {
+                Expect::Account { state, never_pay } => {
+                    cmd.arg("if").arg("account").arg("").arg(account_field(*state, *never_pay))
+                }
+                Expect::Switch { pool, switch } => {
+                    cmd.arg("if").arg("switch").arg(pool.as_str()).arg(switch_number(*switch))
+                }
+            };
+            change(cmd, then, digest);
+        }
         Operation::AddGrant { pool, side, unit, amount, spent, start, end } => {
             cmd.arg("add_grant").arg(pool.as_str()).arg(side_number(*side)).arg(unit_number(*unit));
             number(cmd, *amount);
@@ -211,5 +227,13 @@ pub(super) fn operate(cmd: &mut Cmd, numbers: Numbers, operation: &Operation, di
             cmd.arg("close").arg(pool.as_str()).arg(closure_number(Some(*closure)));
         }
         Operation::ReopenPool { pool } => drop(cmd.arg("reopen").arg(pool.as_str())),
+        Operation::UpstreamOverdue { pools } => each(cmd.arg("overdue"), pools),
+        Operation::UpstreamServes { pools } => each(cmd.arg("serves"), pools),
+    }
+}
+
+fn each(cmd: &mut Cmd, pools: &[PoolId]) {
+    for pool in pools {
+        cmd.arg(pool.as_str());
     }
 }

@@ -12,7 +12,7 @@
 --   s:REPLICA    how many scripts of this replica have written here: what it saw acknowledged must still be there
 --   k:KEY        state letter (A D X), a line feed, then each allowed model followed by a line feed (none = all)
 --   b:KEY        the key as JSON, without its state      d:KEY   the digest of its secret, in hexadecimal
---   p:POOL       the pool, packed: switch (0 unset, 1 on, 2 off), closed (0, 1 free tier only, 2 arrearage), overran, billed input,
+--   p:POOL       the pool, packed: switch (0 unset, 1 on, 2 off), closed (0, 1 free tier only, 2 arrearage, 3 both), overran, billed input,
 --                billed output; then for each grant: id, side (0 both, 1 input, 2 output), unit, start, end (-1 = none), granted,
 --                held, spent, presumed, and the amount that it was made with; soonest-ending grants first
 -- KEYS[2] the open holds by the end of their lease; KEYS[3] the presumed holds by the instant since when; KEYS[4] the hold that a

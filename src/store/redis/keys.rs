@@ -59,9 +59,11 @@ impl Keys {
         ["values", "names", "until"].map(|part| format!("{}:{{{}:{name}}}:{part}", self.prefix, self.prefix))
     }
 
-    /// The lines of a log.
-    pub(super) fn log(&self, name: &str) -> String {
-        format!("{}:log:{name}", self.prefix)
+    /// The lines of a log, and how many of them are gone; in one slot.
+    pub(super) fn log(&self, name: &str) -> [String; 2] {
+        let lines = format!("{}:log:{name}", self.prefix);
+        let gone = format!("{}:{{{lines}}}:gone", self.prefix);
+        [lines, gone]
     }
 
     /// The names of all accounts.

@@ -3,6 +3,8 @@
 -- KEYS[1] values, a hash; KEYS[2] names, all with the score 0; KEYS[3] names by the instant until when they are kept (ms).
 -- ARGV[1] verb, [2] now in ms, [3] until when what is set is kept (0 = until it is removed), [4] how many are kept at most (0 = all).
 -- Then, by verb: `put` name, value, name, value ... (answers 1); `claim` name, value (answers the value that was there, or nil);
+-- `put_if` name, whether a value must be there (0, 1), that value, the new one (left out = it is removed; answers 1 where it was
+-- so, else 0);
 -- `get` name (the value, or nil); `remove` name (1 = it was there, or 0); `list` prefix, after (empty = from the first), limit
 -- (answers name, value, name, value ...).
 
@@ -45,6 +47,12 @@ elseif verb == 'claim' then
   set(ARGV[5], ARGV[6])
   sweep()
   return false
+elseif verb == 'put_if' then
+  local known = value_of(ARGV[5])
+  if (known and '1' or '0') ~= ARGV[6] or (known and known ~= ARGV[7]) then return 0 end
+  if ARGV[8] then set(ARGV[5], ARGV[8]) else forget({ARGV[5]}) end
+  sweep()
+  return 1
 elseif verb == 'get' then
   return value_of(ARGV[5]) or false
 elseif verb == 'remove' then

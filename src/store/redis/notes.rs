@@ -10,7 +10,20 @@ use crate::store::{Answer, Line, Log, NoteStore, Shelf, StoreError, StoreErrorKi
 
 pub(super) static NOTES: Script = Script::new("notes", include_str!("notes.lua"));
 
+pub(super) static LOG: Script = Script::new("log", include_str!("log.lua"));
+
 impl Redis {
+    async fn log(&self, log: Log, verb: &str, args: &[&str]) -> Result<Value, StoreError> {
+        let [lines, gone] = self.keys.log(log.name());
+        let mut cmd = LOG.call(&[lines.as_bytes(), gone.as_bytes()]);
+        cmd.arg(verb);
+        for arg in args {
+            cmd.arg(*arg);
+        }
+        let answer = self.link.run(&LOG, &lines, cmd).await;
+        answer.map_err(|error| self.failure(&"".into(), error))
+    }
+
     async fn shelf(&self, shelf: Shelf, verb: &str, args: &[&str]) -> Result<Value, StoreError> {
         let [values, names, until] = self.keys.shelf(shelf.name());
         let now = self.store_now();
@@ -32,31 +45,27 @@ fn read<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
 
 impl NoteStore for Redis {
     fn append(&self, log: Log, line: String) -> Answer<'_, u64> {
-        Box::pin(async move {
-            let (key, mut push) = (self.keys.log(log.name()), redis::cmd("RPUSH"));
-            push.arg(&key).arg(line);
-            amount(&self.ask(&key, &push, true).await?).map_err(unreadable)
-        })
+        Box::pin(async move { amount(&self.log(log, "append", &[&line]).await?).map_err(unreadable) })
+    }
+
+    fn shorten(&self, log: Log, most: usize) -> Answer<'_, u64> {
+        Box::pin(async move { amount(&self.log(log, "shorten", &[&most.to_string()]).await?).map_err(unreadable) })
     }
 
     fn newest(&self, log: Log, before: Option<u64>, limit: usize) -> Answer<'_, Vec<Line>> {
         Box::pin(async move {
-            let (key, mut length) = (self.keys.log(log.name()), redis::cmd("LLEN"));
-            length.arg(&key);
-            let all = amount(&self.ask(&key, &length, false).await?).map_err(unreadable)?;
-            // Lines are never removed: the place of a line is its number less one.
-            let last = before.map_or(all, |before| before.saturating_sub(1).min(all));
-            let first = last.saturating_sub(u64::try_from(limit).unwrap_or(u64::MAX));
-            if first >= last {
+            // Nothing has a number below the first one.
+            if before == Some(0) {
                 return Ok(Vec::new());
             }
-            let mut range = redis::cmd("LRANGE");
-            range.arg(&key).arg(first).arg(last - 1);
-            let lines: Vec<String> = read(self.ask(&key, &range, false).await?)?;
-            let numbered = (first + 1..).zip(lines).map(|(number, text)| Line { number, text });
-            let mut numbered: Vec<Line> = numbered.collect();
-            numbered.reverse();
-            Ok(numbered)
+            let (before, limit) = (before.unwrap_or(0).to_string(), limit.to_string());
+            let said = super::reply::list(self.log(log, "newest", &[&before, &limit]).await?).map_err(unreadable)?;
+            let mut said = said.iter();
+            let first = said.next().map_or(Ok(0), amount).map_err(unreadable)?;
+            let numbered = (first..).zip(said).map(|(number, line)| Ok(Line { number, text: text(line)?.to_owned() }));
+            let mut lines = numbered.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+            lines.reverse();
+            Ok(lines)
         })
     }
 
@@ -73,6 +82,21 @@ impl NoteStore for Redis {
 
     fn put_if_absent<'a>(&'a self, shelf: Shelf, name: &'a str, value: String) -> Answer<'a, Option<String>> {
         Box::pin(async move { read(self.shelf(shelf, "claim", &[name, &value]).await?) })
+    }
+
+    fn put_if<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+        was: Option<&'a str>,
+        value: Option<String>,
+    ) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let is_there = if was.is_some() { "1" } else { "0" };
+            let args = [name, is_there, was.unwrap_or_default(), value.as_deref().unwrap_or_default()];
+            let args = if value.is_some() { &args[..] } else { &args[..3] };
+            Ok(self.shelf(shelf, "put_if", args).await? == Value::Int(1))
+        })
     }
 
     fn remove<'a>(&'a self, shelf: Shelf, name: &'a str) -> Answer<'a, bool> {

@@ -7,6 +7,8 @@
 --   state      state letter, end of the grace           never_pay  0, 1
 --   put_key    key, `k:` field, `b:` field, digest      key_state  key, state letter
 --   close      pool, closed (1, 2)                      reopen     pool
+--   if         `account`, empty, field `a`; or `switch`, pool, position: then the verb that is meant, where that is so
+--   overdue    pool, pool ...                           serves     pool, pool ...
 -- Answer: `granted` {grant}; `balance` {granted, held, spent, presumed, drift}; `changed`, `unchanged` {}; `declined` {reason}.
 
 local row = call('HMGET', account, 'a', replica, 'rev', 'next')
@@ -187,12 +189,48 @@ local function close(pool, closed)
   return done('changed')
 end
 
-function verbs.close() return close(pool_or_new(ARGV[5]), number(6)) end
+function verbs.close()
+  local pool = pool_or_new(ARGV[5])
+  return close(pool, bit.bor(pool[CLOSED], number(6)))
+end
 
 function verbs.reopen()
   local pool = pool_of(ARGV[5])
   if not pool then return declined('unknown_pool') end
   return close(pool, 0)
+end
+
+-- The upstream of these pools is overdue, or serves again; what is closed for its quota stays so.
+local function all(overdue, pools_of)
+  local name = 'unchanged'
+  for at = 5, #ARGV do
+    local pool = pools_of(ARGV[at])
+    local closed = pool and bit.bor(bit.band(pool[CLOSED], 1), overdue)
+    if pool and pool[CLOSED] ~= closed then
+      pool[CLOSED] = closed
+      touched[ARGV[at]] = true
+      name = 'changed'
+    end
+  end
+  return done(name)
+end
+
+function verbs.overdue()
+  local never_pay = string.byte(row[1], 2) == 49
+  return all(2, never_pay and pool_of or pool_or_new)
+end
+
+function verbs.serves() return all(0, pool_of) end
+
+verbs['if'] = function()
+  local is = row[1]
+  if ARGV[5] == 'switch' then
+    local pool = pool_of(ARGV[6])
+    is = tostring(pool and pool[SWITCH] or 0)
+  end
+  if is ~= ARGV[7] then return declined('changed_meanwhile') end
+  for _ = 1, 4 do table.remove(ARGV, 4) end
+  return verbs[ARGV[4]]()
 end
 
 return verbs[ARGV[4]]()

@@ -157,6 +157,7 @@ fn pool(name: &str, numbers: &[Value]) -> Read<Pool> {
             0 => None,
             1 => Some(Closure::FreeTierOnly),
             2 => Some(Closure::Arrearage),
+            3 => Some(Closure::Both),
             _ => return wrong("a closure"),
         },
         overran: int(overran)? == 1,

@@ -66,7 +66,7 @@ if #key_row > 2 and not string.find(key_row, '\n' .. model .. '\n', 1, true) the
 if max(input, named, silent, ceiling_in, ceiling_out) > LIMIT or least_asked > named + silent then
   return refused('too_large')
 end
-if pool and pool[CLOSED] == 2 then return refused('arrearage') end
+if pool and pool[CLOSED] >= 2 then return refused('arrearage') end
 local on = pool and pool[SWITCH] == 1
 if not pool or pool[SWITCH] == 0 then on = rule(2) end
 local mode = (string.byte(row[1], 2) == 49 or state == 'U' or on) and FREE or PAID

@@ -24,4 +24,5 @@ script!(OPEN, "open");
 script!(BOOK, "book");
 
 /// What is loaded when a connection is made.
-pub(super) static ALL: [&Script; 6] = [&RESERVE, &RESOLVE, &OPERATE, &OPEN, &BOOK, &super::notes::NOTES];
+pub(super) static ALL: [&Script; 7] =
+    [&RESERVE, &RESOLVE, &OPERATE, &OPEN, &BOOK, &super::notes::NOTES, &super::notes::LOG];

@@ -283,12 +283,16 @@ async fn an_operator_clears_an_overdue_upstream() {
     let account = AccountId::from("default");
     office.store.apply(&account, close("shared", Closure::Arrearage)).unwrap();
     office.store.apply(&account, close("qwen-max", Closure::FreeTierOnly)).unwrap();
-    let pools = json!([["default", "shared"], ["default", "qwen-max"]]);
-    let closed = json!({ "attempt": 3, "at": super::office::NOW, "pools": pools }).to_string();
+    office.store.apply(&account, close("qwen-max", Closure::Arrearage)).unwrap();
+    let pools = json!(["shared", "qwen-max"]);
+    let closed = json!({ "attempt": 3, "at": super::office::NOW, "pools": pools, "owner": null }).to_string();
     let tries = [("default".to_owned(), closed), ("default#1.1".to_owned(), "{}".to_owned())];
     office.state.notes.put(Shelf::Closures, tries.to_vec()).await.unwrap();
     let listed = office.get("/admin/v1/upstreams/closed").await;
-    assert_eq!(listed[0], json!({ "upstream": "default", "since": "2026-11-21T00:00:00Z", "refusals": 3, "pools": 2 }));
+    let shown = json!({
+        "upstream": "default", "since": "2026-11-21T00:00:00Z", "refusals": 3, "pools": 2, "account": null,
+    });
+    assert_eq!(listed[0], shown);
     office.call("POST", "/admin/v1/upstreams/default/reopen", None).await.ok();
     let models = office.get(&format!("{ACCOUNT}/models")).await;
     let closed: Vec<&Value> = models["items"].as_array().unwrap().iter().map(|row| &row["closed"]).collect();
@@ -311,4 +315,16 @@ async fn a_client_that_leaves_does_not_keep_a_change_from_the_log() {
     assert_eq!(office.get(ACCOUNT).await["never_pay"], true);
     let audit = office.get("/admin/v1/audit").await;
     assert_eq!(audit["items"][0]["after"], json!({ "never_pay": true }));
+}
+
+#[tokio::test]
+async fn the_log_keeps_as_many_lines_as_the_configuration_says() {
+    use gratis::store::Log;
+    let office = Office::new().await;
+    for line in 1..1_088 {
+        office.state.notes.append(Log::Audit, json!({ "number": line }).to_string()).await.unwrap();
+    }
+    office.call("PATCH", ACCOUNT, json!({ "never_pay": true })).await.ok();
+    let lines = office.state.notes.newest(Log::Audit, None, 5_000).await.unwrap();
+    assert_eq!((lines.len(), lines.first().unwrap().number, lines.last().unwrap().number), (1_000, 1_088, 89));
 }

@@ -100,6 +100,7 @@ impl Office {
             token: Token::new(TOKEN),
             read_token: Token::new(READ_TOKEN),
             changes: Changes::default(),
+            audit_lines: 1_000,
             body_max: 1 << 20,
             lease_ms: 600_000,
             checks: {

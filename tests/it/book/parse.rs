@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use gratis::ledger::{
-    AccountState, Ask, Balance, Billed, Command, GrantId, Key, KeyId, KeyState, Operation, Origin, Overrun, Reserve,
-    ReserveRules, Resolution, Side, Switch, SwitchOff, Timestamp, Unit,
+    AccountState, Ask, Balance, Billed, Command, Expect, GrantId, Key, KeyId, KeyState, Operation, Origin, Overrun,
+    Reserve, ReserveRules, Resolution, Side, Switch, SwitchOff, Timestamp, Unit,
 };
 
 use super::expect::{Expected, named};
@@ -232,6 +232,17 @@ fn operation(verb: &str, now: Timestamp, words: &mut Words<'_>) -> Operation {
         "key-state" => Operation::SetKeyState { key: words.word().into(), state: named(words) },
         "close" => Operation::ClosePool { pool: words.word().into(), closure: named(words) },
         "reopen" => Operation::ReopenPool { pool: words.word().into() },
+        "if" => {
+            let expect = match words.word() {
+                "switch" => Expect::Switch { pool: words.word().into(), switch: named(words) },
+                "account" => Expect::Account { state: state(words), never_pay: words.word() == "guarded" },
+                other => words.wrong(&format!("{other:?} says nothing about what must be so")),
+            };
+            let then = words.word().to_owned();
+            Operation::If { expect, then: Box::new(operation(&then, now, words)) }
+        }
+        "upstream-overdue" => Operation::UpstreamOverdue { pools: pools(words) },
+        "upstream-serves" => Operation::UpstreamServes { pools: pools(words) },
         other => words.wrong(&format!("{other:?} is no command")),
     }
 }
@@ -281,4 +292,13 @@ fn state(words: &mut Words<'_>) -> AccountState {
         "closed" => AccountState::Closed,
         other => words.wrong(&format!("{other:?} is no state")),
     }
+}
+
+/// Pools up to the end of the line.
+fn pools(words: &mut Words<'_>) -> Vec<gratis::ledger::PoolId> {
+    let mut pools = Vec::new();
+    while let Some(pool) = words.maybe() {
+        pools.push(pool.into());
+    }
+    pools
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use gratis::ledger::{
-    AccountState, Ask, Closure, Command, GrantId, HoldId, Key, KeyId, KeyState, Operation, Origin, Overrun, PoolId,
-    Reserve, ReserveRules, Resolution, Side, SwitchOff, Timestamp, Unit, Usage,
+    AccountState, Ask, Closure, Command, Expect, GrantId, HoldId, Key, KeyId, KeyState, Operation, Origin, Overrun,
+    PoolId, Reserve, ReserveRules, Resolution, Side, Switch, SwitchOff, Timestamp, Unit, Usage,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -236,7 +236,16 @@ impl Maker {
                 let closure = if self.chance(70) { Closure::FreeTierOnly } else { Closure::Arrearage };
                 Operation::ClosePool { pool, closure }
             }
-            _ => Operation::ReopenPool { pool: if self.chance(55) { pool } else { "nowhere".into() } },
+            92..97 => {
+                let then = Box::new(Operation::SetNeverPay(self.chance(30)));
+                let switch = [Switch::Unset, Switch::On, Switch::Off][self.index(3)];
+                let account = Expect::Account { state: self.state(), never_pay: self.chance(30) };
+                let expect = if self.chance(50) { account } else { Expect::Switch { pool, switch } };
+                Operation::If { expect, then }
+            }
+            97 => Operation::UpstreamOverdue { pools: vec![pool, "elsewhere".into()] },
+            98 => Operation::UpstreamServes { pools: vec!["elsewhere".into(), pool, "nowhere".into()] },
+            _ => Operation::ReopenPool { pool: if self.chance(5) { pool } else { "nowhere".into() } },
         }
     }
 

@@ -28,6 +28,18 @@ fn unknown_keys_and_sections() {
 }
 
 #[test]
+fn apps_and_their_models() {
+    refused("[app.a1]\nmodels = [\"qwen-maxx\"]\n", 2, &["no model \"qwen-maxx\"", "did you mean \"qwen-max\"?"]);
+    refused("[app.a1]\nmodels = []\n", 2, &["an app has 1 to 64 models"]);
+    refused("[app.a1]\n", 1, &["`models` is missing"]);
+    refused("[app]\na1 = 3\n", 2, &["an app is a table: [app.a1]"]);
+    refused("app = 3\n", 1, &["an app is a table"]);
+    refused("[app.\"a/b\"]\nmodels = [\"qwen-max\"]\n", 1, &["cannot be the id of an app"]);
+    let two = "[upstream.a]\nmodels = [\"qwen-max\"]\n[upstream.b]\n[app.a1]\nmodels = [\"qwen-max\"]\n";
+    refused(two, 5, &["`qwen-max` is served by [upstream.a]"]);
+}
+
+#[test]
 fn values_of_the_wrong_kind() {
     refused("[server]\nlisten = 8080\n", 2, &["text is wanted here, not a number", "127.0.0.1:8080"]);
     refused("[server]\nmax_headers = \"100\"\n", 2, &["a whole number is wanted here, not text"]);

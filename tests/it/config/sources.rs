@@ -76,6 +76,14 @@ fn without_a_file_the_defaults_are_those_of_the_shipped_file() {
 }
 
 #[test]
+fn an_app_has_each_model_as_often_as_it_is_listed() {
+    let config = sound("[app.a1]\nmodels = [\"qwen-plus\", \"qwen-max\", \"qwen-plus\"]\n").config;
+    let models: Vec<_> = config.apps["a1"].iter().map(|(code, calls)| (code.as_str(), *calls)).collect();
+    assert_eq!(models, [("qwen-max", 1), ("qwen-plus", 2)]);
+    assert!(sound("").config.apps.is_empty());
+}
+
+#[test]
 fn the_defaults_are_what_the_design_says() {
     let config = sound("").config;
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");

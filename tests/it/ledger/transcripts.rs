@@ -96,11 +96,12 @@ fn refusals() -> [Refusal; 14] {
     .map(known)
 }
 
-fn declines() -> [Decline; 12] {
+fn declines() -> [Decline; 13] {
     use Decline as D;
     let known = |decline: D| match decline {
         D::NoGrant | D::Ended | D::UsedUp | D::NotUsedUp | D::UnknownGrant | D::UnknownKey => decline,
         D::UnknownPool | D::KeyDeleted | D::AccountClosed | D::WouldRaise | D::TooLarge | D::EndsBeforeStart => decline,
+        D::ChangedMeanwhile => decline,
     };
     [
         D::NoGrant,
@@ -115,6 +116,7 @@ fn declines() -> [Decline; 12] {
         D::WouldRaise,
         D::TooLarge,
         D::EndsBeforeStart,
+        D::ChangedMeanwhile,
     ]
     .map(known)
 }

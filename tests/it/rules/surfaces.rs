@@ -1,6 +1,7 @@
 //! C11: every surface that can be billed beside the quota, in free quota only. Each is refused with a reason that names it; nothing
 //! is passed on uncounted. A new dialect adds its rows to [`SURFACES`].
 
+use gratis::dialect::STRIPPABLE;
 use serde_json::{Value, json};
 
 use crate::support::plug::Plug;
@@ -162,6 +163,54 @@ async fn no_surface_is_billed_beside_the_quota() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What a policy that strips comes to.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_strips_is_served_without_it_and_said() {
+    let mut plan = plan(true);
+    plan.quota.strip = STRIPPABLE.map(str::to_owned).to_vec();
+    let world = World::new(plan).await;
+    println!("{:6} {:62} {:6} x-gratis-stripped", "source", "surface", "status");
+    for (source, surface, comes) in SURFACES {
+        let (Chat(member, value), Refused(named)) = (surface, comes) else { continue };
+        let before = world.received().await;
+        let mut plug = Plug::to(&world.origin).await;
+        plug.write(chat(|body| body[member] = value())).await;
+        let reply = plug.reply().await;
+        let stripped = reply.header("x-gratis-stripped").map(str::to_owned);
+        let name: String = format!("{member} = {}", value()).chars().take(60).collect();
+        println!("{source:6} {name:62} {:6} {}", reply.status, stripped.as_deref().unwrap_or("-"));
+        if named == "tools" {
+            assert_eq!((reply.status, stripped), (403, None), "{name}: the model is told to use it");
+            assert_eq!(world.received().await, before);
+            continue;
+        }
+        assert_eq!((reply.status, stripped.as_deref()), (200, Some(named)), "{name}");
+        let body = world.last_request().await;
+        assert!(!body.to_string().contains(named), "{name}: {body}");
+    }
+    // Not everything may go: nothing does.
+    let both = chat(|body| {
+        body["enable_search"] = json!(true);
+        body["tools"] = json!([{"type": "web_search"}]);
+    });
+    let (status, body) = answer(&world, both).await;
+    assert_eq!(status, 403, "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_strips_only_what_it_names_and_nothing_that_is_paid_for() {
+    let mut narrow = plan(true);
+    narrow.quota.strip = vec!["enable_search".to_owned()];
+    let world = World::new(narrow).await;
+    let (status, body) = answer(&world, chat(|body| body["plugins"] = json!([{"name": "x"}]))).await;
+    assert_eq!((status, &body["error"]["param"]), (403, &json!("plugins")), "{body}");
+    let mut paid = plan(false);
+    paid.quota.strip = vec!["enable_search".to_owned()];
+    let world = World::new(paid).await;
+    assert_eq!(answer(&world, chat(|body| body["enable_search"] = json!(true))).await.0, 200);
+    assert!(world.last_request().await.to_string().contains("enable_search"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gratis::catalogue::{Catalogue, Covers, Model, Notices, Site, Thinking};
+use gratis::catalogue::{Catalogue, Model, Site};
 use gratis::clock::Clock;
 use gratis::dialect::Kind;
 use gratis::ledger::{
@@ -14,17 +14,18 @@ use gratis::ledger::{
     Overrun, Reserve, ReserveRules, Side, SwitchOff, Timestamp, Unit,
 };
 use gratis::proxy::{
-    ClampPolicy, Explain, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, SocketSettings, Upstream,
+    App, ClampPolicy, Explain, OnDisconnect, Proxy, QuotaSettings, Settings, Shared, SocketSettings, Upstream,
     UpstreamSettings, Upstreams, service,
 };
 use gratis::server::{Limits, listen};
-use gratis::simulator::{self, SimModel, SimUnit};
+use gratis::simulator;
 use gratis::store::{KeyStore, LedgerStore, NewAccount, NoteStore, Pepper, Resource, ResourceStore, TaskHold};
 use gratis::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::MemoryStore;
-pub use super::models::{model, model_of, thinking_model, unit_model};
+use super::models::{calls_of, sim_model};
+pub use super::models::{model, model_of, site, thinking_model, unit_model};
 
 pub const KEY: &str = "sk-test-0001";
 
@@ -44,12 +45,16 @@ pub struct Plan {
     pub limits: Limits,
     /// The origin of another upstream than the simulator.
     pub upstream: Option<String>,
+    /// The account that owns the upstream.
+    pub owner: Option<AccountId>,
     /// The rules of the account's site.
     pub site: Site,
     /// What is kept beside the books; `None` = nothing.
     pub notes: Option<Arc<dyn NoteStore>>,
     /// Which calls are explained.
     pub explain: Explain,
+    /// The declared apps, which the simulator has as well.
+    pub apps: HashMap<String, App>,
     /// Another world's books, for a second replica.
     pub store: Option<Arc<MemoryStore>>,
 }
@@ -70,9 +75,11 @@ impl Plan {
             key_in_flight: 10_000,
             limits: limits(),
             upstream: None,
+            owner: None,
             site: site(),
             notes: None,
             explain: Explain::All,
+            apps: HashMap::new(),
             store: None,
         }
     }
@@ -87,6 +94,7 @@ pub fn quota() -> QuotaSettings {
         max_output_default: None,
         clamp: ClampPolicy::Always,
         shadow: false,
+        strip: Vec::new(),
         overrun: None,
         lease: Duration::from_secs(600),
         max_call_plain: Duration::from_secs(300),
@@ -139,6 +147,7 @@ impl World {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut simulator = plan.simulator.clone();
         simulator.models = plan.models.iter().map(sim_model).collect();
+        simulator.apps.extend(plan.apps.iter().map(|(id, app)| (id.clone(), calls_of(app))));
         let simulator = simulator::start(simulator).await.unwrap();
         let clock = Clock::system();
         let pepper = Arc::new(Pepper::from_bytes(&[7; 32]));
@@ -152,6 +161,7 @@ impl World {
         };
         let upstream = Upstream::new(&UpstreamSettings {
             name: "simulator".into(),
+            account: plan.owner,
             base_url: format!("{}/compatible-mode/v1", plan.upstream.unwrap_or_else(|| simulator.origin()))
                 .parse()
                 .unwrap(),
@@ -176,6 +186,7 @@ impl World {
             },
             catalogue: Arc::new(Catalogue::new(plan.models)),
             sites: HashMap::from([("test".to_owned(), Arc::new(plan.site))]),
+            apps: plan.apps,
             upstreams: Upstreams { default: Arc::new(upstream.unwrap()), by_model: HashMap::new() },
         };
         let shared = Arc::new(ArcSwap::from_pointee(shared));
@@ -293,25 +304,6 @@ impl World {
     }
 }
 
-fn sim_model(model: &Model) -> SimModel {
-    let mut sim = SimModel::new(model.code.as_str());
-    sim.unit = match model.unit {
-        Unit::Tokens => SimUnit::Tokens,
-        Unit::Images => SimUnit::Images,
-        Unit::Seconds => SimUnit::Seconds,
-        Unit::Characters => SimUnit::Characters,
-        Unit::Voices => SimUnit::Voices,
-    };
-    sim.max_units = model.max_units.unwrap_or(1);
-    if let Some(bounds) = &model.bounds {
-        sim.window = bounds.window;
-        sim.max_output = bounds.max_output;
-        sim.max_thinking = bounds.max_thinking;
-        sim.thinks_by_default = matches!(bounds.thinking, Thinking::On | Thinking::Always);
-    }
-    sim
-}
-
 async fn fill(store: &MemoryStore, plan: &Plan, pepper: &Pepper, now: Timestamp) -> AccountId {
     let account = AccountId::from("default");
     let new = NewAccount { account: account.clone(), site: "test".into(), state: plan.state, never_pay: false };
@@ -352,28 +344,6 @@ async fn fill(store: &MemoryStore, plan: &Plan, pepper: &Pepper, now: Timestamp)
         }
     }
     account
-}
-
-pub fn site() -> Site {
-    Site {
-        name: "test".into(),
-        title: "Test".into(),
-        time_zone: "UTC".into(),
-        regions: Vec::new(),
-        validity_days: 90,
-        switch_default_on: false,
-        switch_off: SwitchOff::AnyTime,
-        overrun: Overrun::Never,
-        overdue_grace_days: 0,
-        unverified_is_free_only: true,
-        console_lag_minutes: 60,
-        endpoints: Vec::new(),
-        cohorts: Vec::new(),
-        covers: Covers::default(),
-        notices: Notices { on: true, remaining_percent: vec![20, 0], days_before_end: vec![7] },
-        other_products: Vec::new(),
-        other_keys: Vec::new(),
-    }
 }
 
 /// The defaults of the configuration, but for floods.
