@@ -156,8 +156,8 @@ impl World {
             self.exact()?;
         }
         self.carry(Operation::SetKeyState { key: KEY.into(), state: KeyState::Active });
-        for place in 0..POOLS.len() {
-            self.carry(Operation::ReopenPool { pool: POOLS[place].into() });
+        for (place, pool) in POOLS.into_iter().enumerate() {
+            self.carry(Operation::ReopenPool { pool: pool.into() });
             if self.upstream[place].given.iter().all(|given| given.end.is_none()) {
                 self.use_up(place)?;
             }

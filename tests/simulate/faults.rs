@@ -9,12 +9,15 @@ use crate::world::{Event, KEY, Millis, POOLS, Store, TOKENS, World};
 /// Clocks are never further off.
 const SKEW_AT_MOST: i64 = 120_000;
 
+/// Decides the details of a fault.
+type Make = fn(&mut World) -> Event;
+
 impl World {
     /// Spreads a schedule's faults over its time.
     pub fn plan_faults(&mut self) {
         let (level, lasts) = (self.level, self.lasts);
         let count = |world: &mut Self, most: u64| if level == 0 { 0 } else { world.dice.between(0, most * level) };
-        let plan: [(u64, fn(&mut Self) -> Event); 6] = [
+        let plan: [(u64, Make); 6] = [
             (2, |world| Event::Crash(world.dice.place(world.replicas.len()), End::Kill)),
             (1, |world| Event::Crash(0, [End::Kill, End::PowerLoss][world.dice.place(2)])),
             (2, |world| Event::Pause(world.dice.place(world.replicas.len()), world.dice.between(100, 60_000))),

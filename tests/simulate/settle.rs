@@ -19,13 +19,10 @@ impl World {
     pub fn resolved(&mut self, call: usize, answer: Result<Outcome, StoreErrorKind>) {
         let replica = self.calls[call].replica;
         self.calls[call].attempt += 1;
-        let kind = match answer {
-            Ok(_) => {
-                self.calls[call].stage = Stage::Done;
-                self.replicas[replica].parked.retain(|parked| *parked != call);
-                return;
-            }
-            Err(kind) => kind,
+        let Err(kind) = answer else {
+            self.calls[call].stage = Stage::Done;
+            self.replicas[replica].parked.retain(|parked| *parked != call);
+            return;
         };
         let shared = matches!(self.store, Store::Shared(_));
         if shared && !self.replicas[replica].parked.contains(&call) {
