@@ -1,18 +1,22 @@
 # The tasks of this project; `.ci/run` runs `make ci`. Only a Rust toolchain and, for `make tools`, apt are needed.
 
 CARGO ?= cargo
-# Seconds that each fuzz target runs in `make fuzz`, rounds of `make faults`, requests of `make route-fuzz`.
+# Seconds that each fuzz target runs in `make fuzz`, rounds of `make faults`, requests of `make route-fuzz`, schedules of
+# `make simulate`.
 FUZZ_SECONDS ?= 600
 ROUNDS ?= 200
 SHARED_ROUNDS ?= 5
 REQUESTS ?= 1000000
+SCHEDULES ?= 1000000
+MUTANTS ?= 200
+RESTARTS ?= 50
 
 # cargo-deny is built once and kept; the dev profile builds in half of the time.
 DENY_VERSION := 0.20.2
 DENY := target/tools/bin/cargo-deny
 FUZZ_TARGETS := facts observer frames
 
-.PHONY: help tools test fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults conformance route-fuzz demo
+.PHONY: help tools test fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults simulate alerts sslyze slow mutants conformance route-fuzz demo
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -57,10 +61,29 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS (600)
 bench: ## The benchmarks, measured (minutes)
 	$(CARGO) bench --locked --benches
 
-faults: ## Kill runs under load: ROUNDS (200) times kill -9, and each fault of a shared store SHARED_ROUNDS (5) times (long)
+faults: simulate ## What breaks things for long: simulated schedules, a shared store SHARED_ROUNDS (5) times, ROUNDS (200) kills, RESTARTS (50)
 	GRATIS_SHARED_ROUNDS=$(SHARED_ROUNDS) $(CARGO) test --locked --test it -- --nocapture shared_faults shared_lost
 	$(CARGO) build --release --locked
 	tests/campaigns/kill.py --gratis target/release/gratis --rounds $(ROUNDS)
+	GRATIS_RESTARTS=$(RESTARTS) $(CARGO) test --locked --test it f_lif_3 -- --nocapture
+
+simulate: ## SCHEDULES (1000000) of the deterministic simulation (minutes); GRATIS_SEED=n runs one and shows it
+	GRATIS_SCHEDULES=$(SCHEDULES) $(CARGO) test --locked --profile perf --test simulate -- --nocapture
+
+alerts: ## The alert rules, read by promtool (apt: prometheus)
+	promtool check rules config/deploy/alerts.yaml
+
+sslyze: ## The TLS side by sslyze (PyPI)
+	$(CARGO) build --release --locked
+	tests/campaigns/tls.sh target/release/gratis
+
+slow: ## 10,000 slow connections beside good ones (apt: slowhttptest)
+	$(CARGO) build --release --locked
+	tests/campaigns/slow.py --gratis target/release/gratis
+
+mutants: ## MUTANTS (200) mutants of the rules and the dialects, a sample by its seed: 95 in 100 are caught (hours)
+	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install cargo-mutants --locked
+	tests/campaigns/mutants.py --count $(MUTANTS)
 
 conformance: ## 100,000 random commands for each store, compared with the rules (minutes)
 	GRATIS_CONFORMANCE=100000 $(CARGO) test --locked --test it store_conformance -- --nocapture

@@ -45,6 +45,30 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
+    /// Sockets that somebody else keeps.
+    pub sockets: Sockets,
+}
+
+/// Listening sockets that were handed over to this process and outlive it (systemd's protocol: `LISTEN_FDS`). While no process
+/// serves, connections wait in them.
+#[derive(Default)]
+pub struct Sockets {
+    /// For clients, in place of `server.listen`.
+    pub proxy: Option<std::net::TcpListener>,
+    /// For operators, in place of `admin.listen`.
+    pub admin: Option<std::net::TcpListener>,
+}
+
+impl Sockets {
+    /// What the environment hands over: the first socket is for clients, a second one for operators.
+    ///
+    /// # Errors
+    /// What was handed over is no TCP socket.
+    pub fn handed_over() -> std::io::Result<Self> {
+        let mut sockets = listenfd::ListenFd::from_env();
+        let mut take = |place| if place < sockets.len() { sockets.take_tcp_listener(place) } else { Ok(None) };
+        Ok(Self { proxy: take(0)?, admin: take(1)? })
+    }
 }
 
 /// Everything runs until [`shutdown`](Self::shutdown).
@@ -84,13 +108,13 @@ pub fn metrics(loaded: &Loaded) -> Arc<Metrics> {
 /// # Errors
 /// An address cannot be bound, a certificate or CA file cannot be used, an upstream's URL cannot be used. The text says which.
 pub async fn start(parts: Parts) -> Result<Running, String> {
-    let Parts { loaded, loader, ledger, pepper, token, metrics, clock } = parts;
+    let Parts { loaded, loader, ledger, pepper, token, metrics, clock, sockets } = parts;
     let config = &loaded.config;
     let shared = Arc::new(ArcSwap::from_pointee(settings::shared(&loaded)?));
     let certificates = settings::certificates(config)?;
     let tls = certificates.is_some();
-    let listening = server::listen(settings::listener(config, certificates.clone()), Arc::clone(&metrics)).await?;
-    let admin_listening = server::listen(settings::admin_listener(config), Arc::clone(&metrics)).await?;
+    let clients = settings::listener(config, certificates.clone());
+    let (listening, admin_listening) = listen(clients, settings::admin_listener(config), sockets, &metrics).await?;
     let reloader = Arc::new(Reloader::new(loader, Arc::clone(&shared), certificates, &loaded, Arc::clone(&metrics)));
     let draining = Arc::new(AtomicBool::new(false));
     let store = ledger.store(&metrics);
@@ -156,6 +180,17 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
 
 fn read_token(config: &Config) -> Option<Token> {
     config.admin.read_token.as_ref().and_then(|token| Token::new(token.expose()))
+}
+
+/// Binds what was not handed over.
+async fn listen(
+    clients: server::Settings,
+    operators: server::Settings,
+    sockets: Sockets,
+    metrics: &Arc<Metrics>,
+) -> Result<(Listening, Listening), String> {
+    let listening = server::listen(clients, sockets.proxy, Arc::clone(metrics)).await?;
+    Ok((listening, server::listen(operators, sockets.admin, Arc::clone(metrics)).await?))
 }
 
 /// Who tells what passes a mark in the books.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::admin::Token;
-use crate::app::{self, Ledger, Parts, Running};
+use crate::app::{self, Ledger, Parts, Running, Sockets};
 use crate::clock::Clock;
 use crate::config::{self, Env, Loaded, StoreKind};
 use crate::simulator;
@@ -309,6 +309,7 @@ async fn start(
         token: Token::new(&secrets.token),
         metrics,
         clock,
+        sockets: Sockets::default(),
     };
     app::start(parts).await.map_err(Failure::Refused)
 }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::Token;
-use crate::app::{self, Ledger, Parts, Running};
+use crate::app::{self, Ledger, Parts, Running, Sockets};
 use crate::clock::Clock;
 use crate::config::{self, Env, Loaded};
 use crate::store::embedded::Embedded;
@@ -41,7 +42,8 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
         }
         let remarks = found(&ledger, pepper.is_some()).await;
         let pepper = pepper_for(&ledger, pepper, &loaded)?;
-        let parts = Parts { loaded, loader: Box::new(loader), ledger, pepper, token, metrics, clock };
+        let sockets = Sockets::handed_over()?;
+        let parts = Parts { loaded, loader: Box::new(loader), ledger, pepper, token, metrics, clock, sockets };
         let running = app::start(parts).await.map_err(Failure::Refused)?;
         for line in remarks {
             out.remark(line)?;
@@ -155,6 +157,7 @@ pub(super) async fn until_told(replicas: Vec<Running>, out: &mut Out<'_>) -> Don
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     out.flush()?;
+    announce(NotifyState::Ready);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -166,6 +169,7 @@ pub(super) async fn until_told(replicas: Vec<Running>, out: &mut Out<'_>) -> Don
             }
         }
     }
+    announce(NotifyState::Stopping);
     out.remark("Going down: calls in progress are waited for.")?;
     let all = futures_util::future::join_all(replicas.into_iter().map(Running::shutdown));
     let clean = tokio::select! {
@@ -177,6 +181,13 @@ pub(super) async fn until_told(replicas: Vec<Running>, out: &mut Out<'_>) -> Don
         return Ok(());
     }
     Err(Failure::Refused("Some calls were cut: their holds count as presumed spent.".to_owned()))
+}
+
+/// Tells a service manager that asked to be told (`Type=notify`).
+fn announce(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(error = %error, "the service manager could not be told");
+    }
 }
 
 fn reload(running: &Running, out: &mut Out<'_>) -> Done {

@@ -9,10 +9,11 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::OwnedPermit;
 
 use crate::clock::Clock;
-use crate::ledger::{AccountId, Admitted, HoldId, Origin, Outcome, PoolId, Refusal, Reserve, Resolution, Shortfall};
-use crate::store::{Store, StoreError, StoreErrorKind};
+use crate::ledger::{AccountId, Admitted, HoldId, Origin, PoolId, Refusal, Reserve, Resolution, Shortfall};
+use crate::store::Store;
 
 use super::rejection::Rejection;
+use super::rules::{Answered, asks_again};
 use super::settlement::{Settled, Settlement, SettlementQueue};
 
 /// Proof that a request was admitted. Dropped without a word, it is presumed at its hold.
@@ -73,8 +74,11 @@ impl Drop for Attempt {
     }
 }
 
-/// The ledger's no, with its figures where the call does not fit.
-type No = (Refusal, Option<Shortfall>);
+/// What the store said to a reservation in the end, and whether an answer before that was lost.
+struct Asked {
+    answer: Answered,
+    lost: bool,
+}
 
 /// Asks the store, and waits in line where only the holds of other calls are in the way.
 pub(super) struct Gate {
@@ -99,8 +103,6 @@ struct Line {
 
 /// How long a call waits at the head of its line before it looks again by itself: a settlement elsewhere tells nobody here.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// An answer that fails to come within this was lost with its connection; a later failure is that of a silent store.
-const LOST_WITHIN: Duration = Duration::from_millis(100);
 
 impl Lines {
     /// Tells the head of a line that something was given back.
@@ -172,20 +174,23 @@ impl Gate {
         let origin = Origin { key: reserve.key.clone(), model: reserve.model.clone(), pool: reserve.pool.clone() };
         let open = Open { account: account.clone(), origin, permit, queue: Arc::clone(&self.queue) };
         let mut attempt = Attempt { hold: reserve.hold, open: Some(open) };
-        let mut answer = self.ask(account, &reserve).await;
-        if let Ok(Err(busy @ (Refusal::Busy, _))) = answer {
-            answer = self.wait_in_line(account, &reserve, patience, busy).await;
+        let mut asked = self.ask(account, &reserve).await;
+        if let Answered::Refused(Refusal::Busy, shortfall) = asked.answer {
+            let lost = asked.lost;
+            asked = self.wait_in_line(account, &reserve, patience, shortfall).await;
+            asked.lost |= lost;
         }
+        let Asked { answer, lost } = asked;
         match answer {
-            Ok(Ok(admitted)) => Ok(Admission { admitted, hold: reserve.hold, open: attempt.open.take() }),
-            Ok(Err((refusal, shortfall))) => {
-                attempt.open = None;
+            Answered::Admitted(admitted) => Ok(Admission { admitted, hold: reserve.hold, open: attempt.open.take() }),
+            Answered::Refused(refusal, shortfall) => {
+                // A question that was lost on its way may still arrive, and is answered by then.
+                attempt.open = attempt.open.take().filter(|_| lost);
                 Err(Rejection::Refused(refusal, shortfall))
             }
-            Err(error) => {
-                if error.kind != StoreErrorKind::TimedOut {
-                    attempt.open = None;
-                }
+            Answered::Unknown(error) => Err(Rejection::Store(error)),
+            Answered::Failed(error) => {
+                attempt.open = attempt.open.take().filter(|_| lost);
                 Err(Rejection::Store(error))
             }
         }
@@ -210,56 +215,46 @@ impl Gate {
         account: &AccountId,
         reserve: &Reserve,
         patience: Patience,
-        mut busy: No,
-    ) -> Result<Result<Admitted, No>, StoreError> {
+        mut shortfall: Option<Shortfall>,
+    ) -> Asked {
+        let busy = |lost, shortfall| Asked { answer: Answered::Refused(Refusal::Busy, shortfall), lost };
         let Some(place) = self.lines.join(account, &reserve.pool, patience.most) else {
-            return Ok(Err(busy));
+            return busy(false, shortfall);
         };
         self.queue.metrics().waited.inc();
         let since = Clock::stopwatch();
         let left = || patience.wait.saturating_sub(since.elapsed());
         let Ok(_turn) = tokio::time::timeout(left(), place.line.turn.lock()).await else {
-            return Ok(Err(busy));
+            return busy(false, shortfall);
         };
+        let mut lost = false;
         loop {
             let settled = place.line.settled.notified();
-            match self.ask(account, reserve).await? {
-                Err(no @ (Refusal::Busy, _)) => busy = no,
-                other => return Ok(other),
+            let asked = self.ask(account, reserve).await;
+            lost |= asked.lost;
+            match asked.answer {
+                Answered::Refused(Refusal::Busy, figures) => shortfall = figures,
+                answer @ (Answered::Admitted(_)
+                | Answered::Refused(_, _)
+                | Answered::Unknown(_)
+                | Answered::Failed(_)) => {
+                    return Asked { answer, lost };
+                }
             }
             if left().is_zero() {
-                return Ok(Err(busy));
+                return busy(lost, shortfall);
             }
             // A time-out here is the look-again, not a failure.
             let _ = tokio::time::timeout(left().min(LOOK_AGAIN), settled).await;
         }
     }
 
-    /// One reservation. Where its answer was lost on the way it is asked about once more with the same id; a store that is silent is
-    /// not, so that a client learns of it within one time-out.
-    async fn ask(&self, account: &AccountId, reserve: &Reserve) -> Result<Result<Admitted, No>, StoreError> {
+    /// One reservation. Where its answer was lost on the way it is asked about once more with the same id.
+    async fn ask(&self, account: &AccountId, reserve: &Reserve) -> Asked {
         let since = Clock::stopwatch();
-        let mut answer = self.store.reserve(account, reserve.clone()).await;
-        if matches!(&answer, Err(error) if error.kind == StoreErrorKind::TimedOut) && since.elapsed() < LOST_WITHIN {
-            answer = self.store.reserve(account, reserve.clone()).await;
-        }
-        match answer? {
-            Outcome::Admitted(admitted) => Ok(Ok(admitted)),
-            Outcome::Refused(refusal, shortfall) => Ok(Err((refusal, shortfall))),
-            Outcome::AlreadyResolved(state) => {
-                let detail = format!("the hold is {state:?} before its call was sent");
-                Err(StoreError { kind: StoreErrorKind::Unavailable, detail })
-            }
-            other @ (Outcome::Resolved(_)
-            | Outcome::NotOpen(_)
-            | Outcome::Unknown(_)
-            | Outcome::Expired { .. }
-            | Outcome::Forgotten(_)
-            | Outcome::Done(_)
-            | Outcome::Declined(_)) => {
-                let detail = format!("a reservation was answered by {other:?}");
-                Err(StoreError { kind: StoreErrorKind::Corrupt, detail })
-            }
-        }
+        let first = self.store.reserve(account, reserve.clone()).await;
+        let lost = matches!(&first, Err(error) if asks_again(error.kind, since.elapsed()));
+        let answer = if lost { self.store.reserve(account, reserve.clone()).await } else { first };
+        Asked { answer: Answered::of(answer), lost }
     }
 }

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -11,7 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{Error, ResponseFuture};
 use tokio::sync::oneshot;
 
-use crate::dialect::{Api, Encoding, Finding, Kind, ModelUsage, Observer, Reading, Seen, UpstreamSignal, Watch};
+use crate::dialect::{Api, Encoding, Finding, Kind, ModelUsage, Observer, Seen, UpstreamSignal, Watch};
 use crate::ledger::{AccountId, HoldId, ModelCode, Origin, PoolId, Resolution, Unit, Usage};
 use crate::store::{Resource, TaskHold};
 
@@ -19,6 +20,7 @@ use super::admission::Admission;
 use super::drain::DrainCaps;
 use super::parts::ProxyParts;
 use super::record::Record;
+use super::rules::Verdict;
 use super::settings::Shared;
 use super::settlement::Settled;
 use super::upstream::{Upstream, UpstreamFailure};
@@ -41,6 +43,12 @@ impl Call {
     pub(super) fn drain_caps(&self) -> DrainCaps {
         let quota = &self.shared.settings.quota;
         DrainCaps { on_disconnect: quota.on_disconnect, bytes: quota.drain_bytes, time: quota.drain_time }
+    }
+
+    /// How long it may take in all (LEDGER 2).
+    pub(super) fn max_call(&self) -> Duration {
+        let quota = &self.shared.settings.quota;
+        if self.record.stream { quota.max_call_stream } else { quota.max_call_plain }
     }
 
     /// Begins to read a reply.
@@ -271,14 +279,12 @@ impl Meter {
         &self.call.parts
     }
 
-    /// How long the call may still take (LEDGER 2: `max_call`).
-    pub(super) fn time_left(&self) -> std::time::Duration {
-        let quota = &self.call.shared.settings.quota;
-        let most = if self.call.record.stream { quota.max_call_stream } else { quota.max_call_plain };
-        most.saturating_sub(self.call.record.elapsed())
+    /// How long the call may still take.
+    pub(super) fn time_left(&self) -> Duration {
+        self.call.max_call().saturating_sub(self.call.record.elapsed())
     }
 
-    pub(super) fn settle_wait(&self) -> std::time::Duration {
+    pub(super) fn settle_wait(&self) -> Duration {
         if self.closing { truth::CLOSING_WAIT } else { self.call.shared.settings.quota.settle_wait }
     }
 
@@ -316,33 +322,32 @@ impl Meter {
 
     fn resolve(&mut self, finding: &Finding) -> Settled {
         self.call.record.finding(finding);
-        if let Some(task) = finding.task.clone().filter(|_| self.status.is_success()) {
-            self.call.upstream.breaker.readable();
-            return self.call.leave_to_task(task);
-        }
-        if finding.only_error && finding.complete {
-            self.call.upstream.breaker.readable();
-            return self.call.resolve(Resolution::Release);
-        }
-        let settled = match finding.reading {
-            // A figure in a reply that is an error all the same is not trusted to be the whole of it.
-            Reading::Exact(usage) if self.status.is_success() => {
+        let app = self.call.watch.api == Api::App;
+        let settled = match Verdict::of(finding, self.status.is_success()) {
+            Verdict::Task(task) => {
+                self.call.upstream.breaker.readable();
+                return self.call.leave_to_task(task);
+            }
+            Verdict::Refused => {
+                self.call.upstream.breaker.readable();
+                return self.call.resolve(Resolution::Release);
+            }
+            Verdict::Used(usage) => {
                 self.call.upstream.breaker.readable();
                 if self.call.record.tries {
                     truth::serves_again(&self.call.parts, &self.call.shared, &self.call.upstream);
                 }
-                if self.call.watch.api == Api::App {
+                if app {
                     self.call.resolve_each(usage, &finding.models, true)
                 } else {
                     self.call.resolve(Resolution::Settle(usage))
                 }
             }
-            Reading::Exact(usage) | Reading::AtLeast(usage) if self.call.watch.api == Api::App => {
+            Verdict::Unknown(Some(usage)) if app => {
                 self.call.blame();
                 self.call.resolve_each(usage, &finding.models, false)
             }
-            Reading::Exact(usage) | Reading::AtLeast(usage) => self.call.presume(Some(usage)),
-            Reading::None => self.call.presume(None),
+            Verdict::Unknown(seen) => self.call.presume(seen),
         };
         self.call.remember(finding, settled)
     }

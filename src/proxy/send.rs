@@ -16,6 +16,7 @@ use super::metered_body::ReplyBody;
 use super::parts::ProxyParts;
 use super::record::Record;
 use super::rejection::{Rejection, UpstreamTrouble};
+use super::rules::may_be_sent;
 use super::settings::Shared;
 use super::upstream::{Upstream, UpstreamFailure};
 
@@ -58,6 +59,9 @@ pub(super) async fn send(
     let served_by = Arc::clone(&upstream);
     let call =
         Call { parts: Arc::clone(parts), shared, upstream: served_by, watch, strip_usage, admission, further, record };
+    if !may_be_sent(call.record.elapsed(), call.max_call()) {
+        return Err((Rejection::Upstream(UpstreamTrouble::Timeout), Some(call.not_sent())));
+    }
     let Ok(head) = upstream.send(Method::POST, route.base, &route.upstream_path, to_upstream, body) else {
         return Err((Rejection::Upstream(UpstreamTrouble::Unreachable), Some(call.not_sent())));
     };

@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc::error::TrySendError;
@@ -17,6 +16,7 @@ use crate::telemetry::Metrics;
 
 use super::admission::Lines;
 use super::rejection::Rejection;
+use super::rules::tries_again_after;
 
 /// A resolution that the store has begun. It is not begun anew elsewhere: the second answer would only be that the hold is no
 /// longer open, and what the first one came to would be counted nowhere.
@@ -47,11 +47,6 @@ pub(super) struct SettlementQueue {
     lines: Arc<Lines>,
     sender: mpsc::Sender<Settlement>,
 }
-
-/// How often a settlement is tried again while the store is unavailable, and how long between the tries.
-const PAUSES_MS: [u64; 6] = [50, 200, 1_000, 5_000, 15_000, 30_000];
-/// How long at most between the tries for one that is on this machine's disk: they go on until the store has it.
-const DEFERRED_MS: u64 = 1_000;
 
 impl SettlementQueue {
     /// A queue with `capacity` places, and its worker, which ends when the queue is dropped and everything is resolved.
@@ -139,7 +134,7 @@ async fn carry_out(
     settlement: Settlement,
 ) {
     let Settlement { account, hold, resolution, origin, mut begun, done } = settlement;
-    let mut pauses = PAUSES_MS.iter();
+    let mut failures = 0;
     loop {
         let answer = match begun.take() {
             Some(begun) => begun.await,
@@ -153,32 +148,24 @@ async fn carry_out(
             }
             Err(failure) => failure,
         };
-        // What is on the disk is carried out however long it takes: by this process, or, once it stops, by the next one.
-        if failure.kind == StoreErrorKind::Deferred {
-            let ms = pauses.next().copied().unwrap_or(DEFERRED_MS).min(DEFERRED_MS);
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(ms)) => continue,
-                () = closed.cancelled() => break,
+        match tries_again_after(failure.kind, failures) {
+            // What is on the disk is carried out by this process or, once it stops, by the next one.
+            Some(pause) if failure.kind == StoreErrorKind::Deferred => {
+                if closed.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                    break;
+                }
             }
-        }
-        match pauses.next().filter(|_| may_recover(&failure)) {
-            Some(ms) => tokio::time::sleep(Duration::from_millis(*ms)).await,
+            Some(pause) => tokio::time::sleep(pause).await,
             None => {
                 metrics.settle_failed.inc();
                 tracing::error!(hold = %hold, account = %account, error = %failure, "a settlement could not be stored; its hold will be presumed");
                 break;
             }
         }
+        failures += 1;
     }
     // Whoever waited may have sent its end mark already.
     let _ = done.send(());
-}
-
-fn may_recover(failure: &StoreError) -> bool {
-    match failure.kind {
-        StoreErrorKind::Unavailable | StoreErrorKind::TimedOut | StoreErrorKind::Deferred => true,
-        StoreErrorKind::Corrupt | StoreErrorKind::NotInitialised | StoreErrorKind::UnknownAccount => false,
-    }
 }
 
 /// Counts what a resolution came to; an overrun is an incident and gets a line.

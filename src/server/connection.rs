@@ -1,6 +1,8 @@
 //! One connection: HTTP/1.1 or HTTP/2 under limits.
 
 use std::convert::Infallible;
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -8,9 +10,9 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::flood::FloodGuard;
@@ -55,13 +57,48 @@ pub(super) fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Serves the connection until it ends; once `watcher` says so, after the requests in progress.
+/// How long a connection may take to bring its first request once the process goes down. Closed before, it would take along what
+/// its client has sent already and nobody has read.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
+/// Ends once the process goes down and the connection has brought a request, or had time to.
+pub(super) async fn going_down(stop: &CancellationToken, begun: &CancellationToken) {
+    stop.cancelled().await;
+    // Either way it is over.
+    let _ = tokio::time::timeout(LAST_WORD, begun.cancelled()).await;
+}
+
+/// A service that notes when it was first asked.
+#[derive(Clone)]
+struct Noting<S> {
+    service: S,
+    begun: CancellationToken,
+}
+
+impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for Noting<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> S::Future {
+        if !self.begun.is_cancelled() {
+            self.begun.cancel();
+        }
+        self.service.call(request)
+    }
+}
+
+/// Serves the connection until it ends; once `stop` says so, after the requests in progress.
 pub(super) async fn serve<I, S, B>(
     io: I,
     limits: &Limits,
     builder: &auto::Builder<TokioExecutor>,
     service: S,
-    watcher: Watcher,
+    stop: &CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -75,6 +112,13 @@ where
         FloodGuard::new(io, limits.max_control_frames, limits.first_byte_timeout),
         limits.write_timeout,
     );
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service));
-    watcher.watch(connection.into_owned()).await
+    let begun = CancellationToken::new();
+    let service = TowerToHyperService::new(Noting { service, begun: begun.clone() });
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+    tokio::select! {
+        result = connection.as_mut() => return result,
+        () = going_down(stop, &begun) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await
 }

@@ -10,7 +10,6 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -45,13 +44,21 @@ pub struct Listening {
     metrics: Arc<Metrics>,
 }
 
-/// Binds the address.
+/// Binds the address, or takes the socket that was handed over, whatever its address is.
 ///
 /// # Errors
-/// The address cannot be bound; the text names it.
-pub async fn listen(settings: Settings, metrics: Arc<Metrics>) -> Result<Listening, String> {
+/// The address cannot be bound, or the socket cannot be used; the text names it.
+pub async fn listen(
+    settings: Settings,
+    handed_over: Option<std::net::TcpListener>,
+    metrics: Arc<Metrics>,
+) -> Result<Listening, String> {
     let address = settings.listen;
-    let listener = TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
+    let bound = match handed_over {
+        Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
+        None => TcpListener::bind(address).await,
+    };
+    let listener = bound.map_err(|e| format!("cannot listen on {address}: {e}"))?;
     Ok(Listening { listener, settings, metrics })
 }
 
@@ -83,20 +90,21 @@ impl Listening {
             Some(certificates) => Some(TlsAcceptor::from(certificates.server_config()?)),
             None => None,
         };
-        let door = Arc::new(Door { builder: connection::builder(&settings.limits), acceptor, settings, metrics });
+        let builder = connection::builder(&settings.limits);
+        let door = Arc::new(Door { builder, acceptor, settings, metrics, stop: stop.clone() });
         let places = Arc::new(Semaphore::new(door.settings.max_connections));
-        let (graceful, tasks, cut) = (GracefulShutdown::new(), TaskTracker::new(), CancellationToken::new());
+        let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
         loop {
             let next = accept(&listener, &places);
             let (stream, place) = tokio::select! {
                 next = next => next,
                 () = stop.cancelled() => break,
             };
-            let (door, service, watcher, cut) = (Arc::clone(&door), service.clone(), graceful.watcher(), cut.clone());
+            let (door, service, cut) = (Arc::clone(&door), service.clone(), cut.clone());
             tasks.spawn(async move {
                 door.metrics.connections.inc();
                 tokio::select! {
-                    () = door.admit(stream, service, watcher) => {}
+                    () = door.admit(stream, service) => {}
                     () = cut.cancelled() => {}
                 }
                 door.metrics.connections.dec();
@@ -104,9 +112,9 @@ impl Listening {
             });
         }
         drop(listener);
-        let drained = tokio::time::timeout(drain, graceful.shutdown()).await.is_ok();
-        cut.cancel();
         tasks.close();
+        let drained = tokio::time::timeout(drain, tasks.wait()).await.is_ok();
+        cut.cancel();
         tasks.wait().await;
         Ok(drained)
     }
@@ -132,10 +140,11 @@ struct Door {
     acceptor: Option<TlsAcceptor>,
     settings: Settings,
     metrics: Arc<Metrics>,
+    stop: CancellationToken,
 }
 
 impl Door {
-    async fn admit<S, B>(&self, stream: TcpStream, service: S, watcher: hyper_util::server::graceful::Watcher)
+    async fn admit<S, B>(&self, stream: TcpStream, service: S)
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
@@ -147,14 +156,19 @@ impl Door {
         let _ = stream.set_nodelay(true);
         let limits = &self.settings.limits;
         // hyper's automatic choice of the protocol has no time limit of its own for the first byte (FAULTS F-ACC-1).
-        let first = tokio::time::timeout(limits.first_byte_timeout, stream.readable()).await;
-        if !matches!(first, Ok(Ok(()))) {
-            return;
+        let silent = CancellationToken::new();
+        tokio::select! {
+            first = tokio::time::timeout(limits.first_byte_timeout, stream.readable()) => {
+                if !matches!(first, Ok(Ok(()))) {
+                    return;
+                }
+            }
+            () = connection::going_down(&self.stop, &silent) => return,
         }
         let result = match &self.acceptor {
-            None => connection::serve(stream, limits, &self.builder, service, watcher).await,
+            None => connection::serve(stream, limits, &self.builder, service, &self.stop).await,
             Some(acceptor) => match tokio::time::timeout(self.settings.tls_timeout, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => connection::serve(stream, limits, &self.builder, service, watcher).await,
+                Ok(Ok(stream)) => connection::serve(stream, limits, &self.builder, service, &self.stop).await,
                 Ok(Err(error)) => {
                     tracing::debug!(error = %error, "a TLS handshake failed");
                     return;

@@ -45,7 +45,7 @@ mod salvage;
 mod schema;
 pub(super) mod statements;
 pub(super) mod sum;
-pub(super) mod watermark;
+pub mod watermark;
 pub(super) mod witness;
 mod writer;
 

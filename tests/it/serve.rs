@@ -1,5 +1,6 @@
 //! `gratis serve` as an operator runs it: the program itself, its files, its signals.
 
+mod handover;
 mod reload;
 mod tls;
 

@@ -4,21 +4,22 @@ use crate::ledger::{Amount, Balance};
 
 /// The promise of one balance, and the highest sum since the last two flushes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(in crate::store) struct Mark {
+pub struct Mark {
     /// W: whatever is lost in a power loss, this much counts as taken (LEDGER 3).
-    pub(in crate::store) promised: Amount,
+    pub promised: Amount,
     peak: Amount,
     last_peak: Amount,
 }
 
 impl Mark {
     /// A promise that was read from the disk.
-    pub(in crate::store) fn new(promised: Amount) -> Self {
+    #[must_use]
+    pub fn new(promised: Amount) -> Self {
         Self { promised, peak: 0, last_peak: 0 }
     }
 
     /// After a step: raises the promise where the sum passed it. `true` = the step needs a durable commit before it is answered.
-    pub(in crate::store) fn rise(&mut self, balance: &Balance, block_max: Amount) -> bool {
+    pub fn rise(&mut self, balance: &Balance, block_max: Amount) -> bool {
         let sum = balance.taken();
         self.peak = self.peak.max(sum);
         if sum <= self.promised {
@@ -30,7 +31,7 @@ impl Mark {
 
     /// At a flush: follows refunds down, but not below what was reached lately: a load that goes up and down would otherwise buy
     /// each way up with an fsync. `true` = the promise fell and has to be written durably.
-    pub(in crate::store) fn fall(&mut self, balance: &Balance, block_max: Amount) -> bool {
+    pub fn fall(&mut self, balance: &Balance, block_max: Amount) -> bool {
         let level = self.peak.max(self.last_peak).max(balance.taken());
         self.last_peak = self.peak;
         self.peak = balance.taken();

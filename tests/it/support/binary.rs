@@ -1,6 +1,7 @@
 //! The program itself as a child process, with a configuration and a state folder of its own.
 
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -85,7 +86,36 @@ impl Home {
 
     pub fn serve_with(&self, variables: &[(&str, &str)]) -> Gratis {
         let mut command = self.command(&["serve"]);
-        command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(variables.iter().copied());
+        Self::begin(command)
+    }
+
+    /// The same on a socket that is handed over as a service manager does.
+    pub fn serve_on(&self, socket: OwnedFd) -> Gratis {
+        let mut command = self.through("export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" 3<&0 </dev/null");
+        command.stdin(Stdio::from(socket));
+        Self::begin(command)
+    }
+
+    /// The same with at most so many descriptors.
+    pub fn serve_within(&self, descriptors: u32) -> Gratis {
+        Self::begin(self.through(&format!("ulimit -n {descriptors}; exec \"$@\"")))
+    }
+
+    /// `gratis serve`, begun by a line for the shell that has it as `$@`.
+    fn through(&self, line: &str) -> Command {
+        let serve = self.command(&["serve"]);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", line, "sh"]).arg(serve.get_program()).args(serve.get_args()).current_dir(self.path());
+        command
+            .env_clear()
+            .envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn begin(mut command: Command) -> Gratis {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         collect(child.stdout.take().unwrap(), &said);

@@ -28,6 +28,8 @@ pub struct MemoryStore {
     pub resolves: AtomicU64,
     /// Resolutions answer only after the next yield, as a store on the network does.
     pub slow_resolve: AtomicBool,
+    /// A reservation is carried out, and then the caller's own code panics.
+    pub panics: AtomicBool,
 }
 
 #[derive(Default)]
@@ -49,6 +51,7 @@ impl MemoryStore {
             admitted: AtomicU64::new(0),
             resolves: AtomicU64::new(0),
             slow_resolve: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
         }
     }
 
@@ -87,6 +90,7 @@ impl LedgerStore for MemoryStore {
         Box::pin(async move {
             let outcome = self.apply(account, Command::Reserve(reserve))?;
             self.admitted.fetch_add(u64::from(matches!(outcome, Outcome::Admitted(_))), Ordering::SeqCst);
+            assert!(!self.panics.load(Ordering::SeqCst), "told to panic");
             Ok(outcome)
         })
     }

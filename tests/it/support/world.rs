@@ -196,7 +196,7 @@ impl World {
             tokio::spawn(proxy.keep_beside(notes, plan.explain));
         }
         proxy.tasks().spawn(worker);
-        let listening = listen(server_settings(plan.limits), Arc::clone(&metrics)).await.unwrap();
+        let listening = listen(server_settings(plan.limits), None, Arc::clone(&metrics)).await.unwrap();
         let origin = format!("http://{}", listening.address());
         let stop = CancellationToken::new();
         let service = service(proxy.clone(), 10_000, &metrics);
