@@ -48,11 +48,13 @@ async fn a_primary_that_is_restarted_in_its_place_may_have_lost_something() {
     let (dir, mut trio) = (tempfile::tempdir().unwrap(), Sentinels::start());
     let store = funded(patient(&trio.url(), dir.path())).await;
     let primary = trio.primary();
+    trio.be_patient();
     trio.servers[primary].kill();
     trio.servers[primary].restart();
     stops(&store, 1, "gratis store resume").await;
     assert_eq!(trio.primary(), primary, "the sentinels were faster than the restart");
-    until("a replica in step", || trio.servers[primary].fact("connected_slaves").as_deref() == Some("1")).await;
+    until("a replica that counts", || trio.servers[primary].fact("min_slaves_good_slaves").as_deref() == Some("1"))
+        .await;
     store.resume().await.unwrap();
     comes_back(&store, 1_000).await;
 }

@@ -42,6 +42,13 @@ impl Sentinels {
         started
     }
 
+    /// From now on nobody is promoted within a minute, however slow the machine is.
+    pub fn be_patient(&self) {
+        for sentinel in &self.sentinels {
+            sentinel.must(&["SENTINEL", "SET", SERVICE, "down-after-milliseconds", "60000"]);
+        }
+    }
+
     /// `redis+sentinel://h1:p,h2:p,h3:p/gratis`.
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self.sentinels.iter().map(Server::address).collect();
