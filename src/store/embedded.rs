@@ -101,7 +101,7 @@ impl Settings {
             flush_every: Duration::from_secs(1),
             block_max: 50_000,
             queue_max: 16_384,
-            linger: Duration::from_millis(2),
+            linger: Duration::from_millis(20),
             any_file_system: false,
         }
     }
