@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Dialect;
+use super::{Dialect, Kind};
 use crate::ledger::Unit;
 
 /// A metered call's shape.
@@ -121,6 +121,29 @@ impl Api {
     #[must_use]
     pub const fn may_be_task(self) -> bool {
         matches!(self, Self::Generation | Self::Image | Self::Video | Self::Transcription)
+    }
+
+    /// What a call makes: its reply gives the id, by which a later call may go on from it.
+    #[must_use]
+    pub const fn makes(self) -> Option<Kind> {
+        match self {
+            Self::Responses => Some(Kind::Response),
+            Self::Voice => Some(Kind::Voice),
+            Self::App => Some(Kind::Conversation),
+            Self::Chat
+            | Self::Completions
+            | Self::Embeddings
+            | Self::Reranks
+            | Self::Messages
+            | Self::Generation
+            | Self::TextEmbedding
+            | Self::MultimodalEmbedding
+            | Self::TextRerank
+            | Self::Image
+            | Self::Video
+            | Self::Speech
+            | Self::Transcription => None,
+        }
     }
 
     /// What its usage counts for a model of this unit: the catalogue decides, not the members that are there (W 0.11).

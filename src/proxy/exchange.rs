@@ -12,8 +12,8 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{Error, ResponseFuture};
 use tokio::sync::oneshot;
 
-use crate::dialect::{Api, Encoding, Finding, Kind, ModelUsage, Observer, Seen, UpstreamSignal, Watch};
-use crate::ledger::{AccountId, HoldId, ModelCode, Origin, PoolId, Resolution, Unit, Usage};
+use crate::dialect::{Api, Encoding, Finding, Kind, ModelUsage, Observer, Seen, Watch};
+use crate::ledger::{AccountId, HoldId, Origin, PoolId, Resolution, Unit, Usage};
 use crate::store::{Resource, TaskHold};
 
 use super::admission::Admission;
@@ -22,7 +22,7 @@ use super::parts::ProxyParts;
 use super::record::Record;
 use super::rules::Verdict;
 use super::settings::Shared;
-use super::settlement::Settled;
+use super::settlement::{Settled, when_all};
 use super::upstream::{Upstream, UpstreamFailure};
 use super::{tasks, truth, uncovered};
 
@@ -142,49 +142,10 @@ impl Call {
 
     /// What the call made belongs to its account; the end mark waits until that is kept as well.
     fn remember(&self, finding: &Finding, settled: Settled) -> Settled {
-        let kind = match self.watch.api {
-            Api::Voice => Kind::Voice,
-            Api::App => Kind::Conversation,
-            Api::Responses
-            | Api::Chat
-            | Api::Completions
-            | Api::Embeddings
-            | Api::Reranks
-            | Api::Messages
-            | Api::Generation
-            | Api::TextEmbedding
-            | Api::MultimodalEmbedding
-            | Api::TextRerank
-            | Api::Image
-            | Api::Video
-            | Api::Speech
-            | Api::Transcription => Kind::Response,
-        };
-        let (Some(id), Some(account)) = (&finding.made, &self.record.account) else { return settled };
+        let (Some(kind), Some(id)) = (self.watch.api.makes(), &finding.made) else { return settled };
+        let Some(account) = &self.record.account else { return settled };
         let kept = tasks::remember(&self.parts, self.made(kind, id.clone(), account, None), || {});
-        truth::both(&self.parts, kept, settled)
-    }
-
-    /// When the last of several is settled.
-    fn all(&self, settled: impl IntoIterator<Item = Settled>) -> Settled {
-        let open = settled.into_iter().filter_map(|one| match one {
-            Settled::Later(wait) => Some(wait),
-            Settled::Now => None,
-        });
-        let mut open: Vec<_> = open.collect();
-        let Some(last) = open.pop() else { return Settled::Now };
-        if open.is_empty() {
-            return Settled::Later(last);
-        }
-        let (done, all) = oneshot::channel();
-        self.parts.drainer.tasks().spawn(async move {
-            // Whatever became of the one, the others are waited for.
-            for wait in open.into_iter().chain([last]) {
-                let _ = wait.await;
-            }
-            let _ = done.send(());
-        });
-        Settled::Later(all)
+        when_all(&self.parts, [settled, Settled::Later(kept)])
     }
 
     fn resolve(&mut self, resolution: Resolution) -> Settled {
@@ -194,8 +155,8 @@ impl Call {
             Resolution::Settle(_) | Resolution::Presume(_) => Resolution::Presume(None),
         };
         let first = self.admission.take().map(|admission| admission.resolve(resolution));
-        let others: Vec<Settled> = self.further.drain(..).map(|admission| admission.resolve(further)).collect();
-        self.all(first.into_iter().chain(others))
+        let others = self.further.drain(..).map(|admission| admission.resolve(further));
+        when_all(&self.parts, first.into_iter().chain(others))
     }
 
     /// Resolves the hold of each of an app's models by what the reply says of it; where it says nothing, that one is presumed. A model
@@ -204,27 +165,24 @@ impl Call {
         self.record.resolution =
             Some(if certain { Resolution::Settle(total) } else { Resolution::Presume(Some(total)) });
         let mut undeclared: Vec<&ModelUsage> = models.iter().collect();
-        let holds: Vec<Admission> = self.admission.take().into_iter().chain(self.further.drain(..)).collect();
-        let resolved: Vec<Settled> = holds
-            .into_iter()
-            .map(|hold| {
-                let code = hold.origin().map(|origin| origin.model.clone());
-                let in_tokens = |code: &ModelCode| {
-                    self.shared.catalogue.model(code.as_str()).is_some_and(|model| model.unit == Unit::Tokens)
-                };
-                let used = models.iter().find(|used| code.as_ref().is_some_and(|code| code.as_str() == used.model));
-                undeclared.retain(|one| Some(*one) != used);
-                let used = used.filter(|_| code.as_ref().is_some_and(in_tokens)).map(|used| used.usage);
-                hold.resolve(match used {
-                    Some(usage) if certain => Resolution::Settle(usage),
-                    seen => Resolution::Presume(seen),
-                })
-            })
-            .collect();
+        let mut resolved = Vec::with_capacity(self.further.len() + 1);
+        for hold in self.admission.take().into_iter().chain(self.further.drain(..)) {
+            let used = hold.origin().and_then(|origin| {
+                let place = undeclared.iter().position(|used| used.model == origin.model.as_str())?;
+                let used = undeclared.swap_remove(place);
+                let model = self.shared.catalogue.model(origin.model.as_str())?;
+                // The reply tells tokens alone.
+                (model.unit == Unit::Tokens).then_some(used.usage)
+            });
+            resolved.push(hold.resolve(match used {
+                Some(usage) if certain => Resolution::Settle(usage),
+                seen => Resolution::Presume(seen),
+            }));
+        }
         for one in undeclared {
             uncovered::of_app(&self.parts, &self.shared, &self.record, one);
         }
-        self.all(resolved)
+        when_all(&self.parts, resolved)
     }
 }
 
@@ -315,7 +273,7 @@ impl Meter {
         self.closing = closing.is_some();
         let settled = self.resolve(&finding);
         match closing {
-            Some(closing) => truth::both(&self.call.parts, closing, settled),
+            Some(closing) => when_all(&self.call.parts, [settled, Settled::Later(closing)]),
             None => settled,
         }
     }
@@ -354,13 +312,8 @@ impl Meter {
 
     /// What the upstream's refusal means for the calls after this one (C10); fires when it is so.
     fn signal(&self, finding: &Finding) -> Option<oneshot::Receiver<()>> {
-        let error = finding.error.as_ref()?;
-        let refused = self.call.refused(&error.code)?;
-        let (parts, shared) = (&self.call.parts, &self.call.shared);
-        match error.signal {
-            UpstreamSignal::FreeTierOnly => Some(truth::used_up(parts, refused, self.call.pool()?)),
-            UpstreamSignal::Arrearage => Some(truth::overdue(parts, shared, &self.call.upstream, refused)),
-            UpstreamSignal::RateLimited | UpstreamSignal::Other => None,
-        }
+        let (call, error) = (&self.call, finding.error.as_ref()?);
+        let said = (error.signal, call.refused(&error.code)?, call.pool());
+        truth::heed(&call.parts, &call.shared, &call.upstream, said)
     }
 }

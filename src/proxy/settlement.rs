@@ -15,6 +15,7 @@ use crate::store::{Store, StoreError, StoreErrorKind};
 use crate::telemetry::Metrics;
 
 use super::admission::Lines;
+use super::parts::ProxyParts;
 use super::rejection::Rejection;
 use super::rules::tries_again_after;
 
@@ -38,6 +39,29 @@ pub(super) enum Settled {
     Now,
     /// They will when this fires.
     Later(oneshot::Receiver<()>),
+}
+
+/// When the last of several is settled; for one alone nothing is begun.
+pub(super) fn when_all(parts: &ProxyParts, settled: impl IntoIterator<Item = Settled>) -> Settled {
+    let mut open = settled.into_iter().filter_map(|one| match one {
+        Settled::Later(wait) => Some(wait),
+        Settled::Now => None,
+    });
+    let Some(first) = open.next() else { return Settled::Now };
+    let others: Vec<_> = open.collect();
+    if others.is_empty() {
+        return Settled::Later(first);
+    }
+    let (done, all) = oneshot::channel();
+    parts.drainer.tasks().spawn(async move {
+        // Whatever became of the one, the others are waited for.
+        for wait in std::iter::once(first).chain(others) {
+            let _ = wait.await;
+        }
+        // Whoever waited may have gone on.
+        let _ = done.send(());
+    });
+    Settled::Later(all)
 }
 
 /// The way to the worker that resolves holds.

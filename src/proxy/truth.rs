@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 
 use super::parts::ProxyParts;
 use super::settings::Shared;
-use super::settlement::Settled;
 use super::upstream::Upstream;
 use crate::catalogue::Site;
+use crate::dialect::UpstreamSignal;
 use crate::ledger::{AccountId, HoldId, PoolId};
 use crate::provider::{Overdue, Provider, Trial};
 use crate::store::{NoteStore, StoreError};
@@ -31,8 +31,22 @@ pub(super) struct Refused {
     pub(super) code: String,
 }
 
+/// What an upstream's refusal means for the calls after this one; fires when it is so. `pool` = what the call drew on.
+pub(super) fn heed(
+    parts: &Arc<ProxyParts>,
+    shared: &Arc<Shared>,
+    upstream: &Arc<Upstream>,
+    (signal, refused, pool): (UpstreamSignal, Refused, Option<PoolId>),
+) -> Option<oneshot::Receiver<()>> {
+    match signal {
+        UpstreamSignal::FreeTierOnly => Some(used_up(parts, refused, pool?)),
+        UpstreamSignal::Arrearage => Some(overdue(parts, shared, upstream, refused)),
+        UpstreamSignal::RateLimited | UpstreamSignal::Other => None,
+    }
+}
+
 /// The provider says that the pool's free quota is used up: it is closed in every account.
-pub(super) fn used_up(parts: &ProxyParts, refused: Refused, pool: PoolId) -> oneshot::Receiver<()> {
+fn used_up(parts: &ProxyParts, refused: Refused, pool: PoolId) -> oneshot::Receiver<()> {
     let Refused { request, account, .. } = refused;
     tracing::error!(request_id = %request, pool = %pool, "the provider says that the free quota is used up: the counters here were too high");
     let store = Arc::clone(&parts.store);
@@ -44,7 +58,7 @@ pub(super) fn used_up(parts: &ProxyParts, refused: Refused, pool: PoolId) -> one
 }
 
 /// The provider says that the upstream's account is overdue: everything that it serves is closed, and the account that owns it.
-pub(super) fn overdue(
+fn overdue(
     parts: &Arc<ProxyParts>,
     shared: &Arc<Shared>,
     upstream: &Arc<Upstream>,
@@ -136,14 +150,4 @@ fn begin(parts: &ProxyParts, work: impl Future<Output = ()> + Send + 'static) ->
         let _ = done.send(());
     });
     wait
-}
-
-/// Both: the settlement, and what else is waited for.
-pub(super) fn both(parts: &ProxyParts, other: oneshot::Receiver<()>, settled: Settled) -> Settled {
-    let Settled::Later(resolved) = settled else { return Settled::Later(other) };
-    Settled::Later(begin(parts, async move {
-        // Whatever became of the one, the other is waited for.
-        let _ = other.await;
-        let _ = resolved.await;
-    }))
 }

@@ -130,22 +130,9 @@ impl Tally {
             let over = text(&scan.task_status).is_some_and(|status| matches!(&*status, "FAILED" | "CANCELED"));
             self.task = id(&scan.task_id).filter(|_| !over).or_else(|| self.task.take());
         }
-        match self.watch.api {
-            Api::Responses | Api::Voice => self.made = id(&scan.id).or_else(|| self.made.take()),
-            Api::App => self.made = id(&scan.session).or_else(|| self.made.take()),
-            Api::Chat
-            | Api::Completions
-            | Api::Embeddings
-            | Api::Reranks
-            | Api::Messages
-            | Api::Generation
-            | Api::TextEmbedding
-            | Api::MultimodalEmbedding
-            | Api::TextRerank
-            | Api::Image
-            | Api::Video
-            | Api::Speech
-            | Api::Transcription => {}
+        if let Some(kind) = self.watch.api.makes() {
+            let from = if kind == Kind::Conversation { &scan.session } else { &scan.id };
+            self.made = id(from).or_else(|| self.made.take());
         }
     }
 

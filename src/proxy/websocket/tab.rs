@@ -151,11 +151,8 @@ pub(super) fn signal(
         tried: false,
         code: code.to_owned(),
     };
-    match signal {
-        UpstreamSignal::FreeTierOnly => Some(truth::used_up(&line.parts, refused, granted.model.pool.clone())),
-        UpstreamSignal::Arrearage => Some(truth::overdue(&line.parts, &granted.shared, &granted.upstream, refused)),
-        UpstreamSignal::RateLimited | UpstreamSignal::Other => None,
-    }
+    let said = (signal, refused, Some(granted.model.pool.clone()));
+    truth::heed(&line.parts, &granted.shared, &granted.upstream, said)
 }
 
 fn held(admission: &Admission) -> Amount {
