@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use crate::catalogue::Model;
 use crate::dialect::{Api, DialectError, Facts, Route, Watch};
-use crate::ledger::{HoldId, ModelCode, Overrun, Resolution, Unit};
+use crate::ledger::{HoldId, ModelCode, Resolution, Unit};
 use crate::store::Caller;
 
 use super::admission::Admission;
@@ -54,7 +54,7 @@ impl Proxy {
         let admitted = self.admit_each(shared, caller, &facts, &models, &beside, record).await;
         let admissions = admitted.inspect_err(|rejection| {
             upstream.breaker.not_sent();
-            record.decision.refusal = rejection.refusal();
+            record.decision.refused(rejection);
         })?;
         let told = headers::told_of_app(record.id, &admissions);
         let (mut admissions, stream) = (admissions.into_iter(), facts.stream);
@@ -94,15 +94,7 @@ impl Proxy {
             let counted = self.parts.metrics.model(model.code.as_str());
             record.decision.pool = Some(model.pool.clone());
             record.decision.ask = Some(call_bound.ask);
-            let admitted = self.admit(shared, caller, facts, (model, &call_bound), beside, hold).await;
-            let decided = match admitted {
-                Err(rejection) if shared.settings.quota.shadow => {
-                    let in_shadow = self.in_shadow(rejection, caller, (model, &call_bound), (hold, record)).await;
-                    in_shadow.map(|admission| (admission, Overrun::default()))
-                }
-                decided => decided,
-            };
-            match decided {
+            match self.admit(shared, caller, facts, (model, &call_bound), beside, (hold, record)).await {
                 Ok((admission, _)) => {
                     counted.admitted.inc();
                     let held = admission.admitted.input.saturating_add(admission.admitted.output);

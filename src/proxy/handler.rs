@@ -215,19 +215,12 @@ impl Proxy {
         record.decision.upstream = Some(upstream.name().into());
         record.decision.ask = Some(call_bound.ask);
         record.decision.beside.clone_from(&beside);
-        let admitted = self.admit(shared, caller, &facts, (model, &call_bound), &beside, record.id).await;
-        let (admission, overrun) = match admitted {
-            Err(rejection) if shared.settings.quota.shadow => {
-                let in_shadow =
-                    Box::pin(self.in_shadow(rejection, caller, (model, &call_bound), (record.id, record))).await;
-                in_shadow.map(|admission| (admission, Overrun::default()))
-            }
-            decided => decided,
-        }
-        .inspect_err(|rejection| {
+        let hold = record.id;
+        let decided = self.admit(shared, caller, &facts, (model, &call_bound), &beside, (hold, record)).await;
+        let (admission, overrun) = decided.inspect_err(|rejection| {
             upstream.breaker.not_sent();
             record.metrics.refused.inc();
-            (record.decision.refusal, record.decision.shortfall) = (rejection.refusal(), rejection.shortfall());
+            record.decision.refused(rejection);
         })?;
         if !record.decision.shadow {
             (record.decision.refusal, record.decision.shortfall) = (None, None);
@@ -266,6 +259,7 @@ impl Proxy {
         })
     }
 
+    /// Takes the hold; in shadow mode the call goes on without one.
     pub(super) async fn admit(
         &self,
         shared: &Shared,
@@ -273,7 +267,7 @@ impl Proxy {
         facts: &Facts,
         (model, call_bound): (&Model, &CallBound),
         beside: &[String],
-        hold: HoldId,
+        (hold, record): (HoldId, &mut Record),
     ) -> Result<(Admission, Overrun), Rejection> {
         let quota = &shared.settings.quota;
         let site = shared.sites.get(&*caller.site);
@@ -301,12 +295,17 @@ impl Proxy {
             },
         };
         let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
-        match self.parts.gate.admit(&caller.account, reserve, patience).await {
-            Ok(admission) => Ok((admission, overrun)),
-            Err(Rejection::Refused(Refusal::NotCovered, _)) => Err(Rejection::NotCovered(beside.to_vec())),
-            Err(Rejection::Refused(Refusal::ModelNotAllowed, _)) => Err(Rejection::ModelNotFound(shown(&facts.model))),
-            Err(rejection) => Err(rejection),
+        let rejection = match self.parts.gate.admit(&caller.account, reserve, patience).await {
+            Ok(admission) => return Ok((admission, overrun)),
+            Err(Rejection::Refused(Refusal::NotCovered, _)) => Rejection::NotCovered(beside.to_vec()),
+            Err(Rejection::Refused(Refusal::ModelNotAllowed, _)) => Rejection::ModelNotFound(shown(&facts.model)),
+            Err(rejection) => rejection,
+        };
+        if !quota.shadow {
+            return Err(rejection);
         }
+        let in_shadow = Box::pin(self.in_shadow(rejection, caller, (model, call_bound), (hold, record))).await;
+        in_shadow.map(|admission| (admission, Overrun::default()))
     }
 }
 

@@ -41,12 +41,13 @@ impl Proxy {
         (model, call_bound): (&Model, &CallBound),
         (hold, record): (HoldId, &mut Record),
     ) -> Result<Admission, Rejection> {
-        let Some(refusal) = rejection.refusal().filter(|refusal| is_shadowed(*refusal)) else { return Err(rejection) };
+        if !rejection.refusal().is_some_and(is_shadowed) {
+            return Err(rejection);
+        }
         let book = self.parts.store.book(&caller.account).await.map_err(Rejection::Store)?;
         if book.never_pay || book.state == AccountState::Unverified || model.prices.is_empty() {
             return Err(rejection);
         }
-        record.decision.shortfall = rejection.shortfall();
         let ask = call_bound.ask;
         let admitted = Admitted {
             input: ask.input,
@@ -59,7 +60,8 @@ impl Proxy {
         };
         let origin = Origin { key: caller.key.id.clone(), model: model.code.clone(), pool: model.pool.clone() };
         let admission = self.parts.gate.in_shadow(&caller.account, hold, origin, admitted)?;
-        (record.decision.shadow, record.decision.refusal) = (true, Some(refusal));
+        record.decision.refused(&rejection);
+        record.decision.shadow = true;
         Ok(admission)
     }
 }

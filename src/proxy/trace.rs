@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::rejection::Rejection;
 use crate::clock::Clock;
 use crate::ledger::{AccountId, Admitted, Ask, Book, HoldId, KeyId, ModelCode, PoolId, Refusal, Shortfall, Usage};
 use crate::store::{NoteStore, Shelf, Store, StoreError};
@@ -72,6 +73,13 @@ pub(super) struct Trace {
     pub(super) usage: Option<Usage>,
     pub(super) ending: &'static str,
     pub(super) ms: u64,
+}
+
+impl Decision {
+    /// Notes the ledger's no with its figures; a rejection of another kind is none.
+    pub(super) fn refused(&mut self, rejection: &Rejection) {
+        (self.refusal, self.shortfall) = (rejection.refusal(), rejection.shortfall());
+    }
 }
 
 impl Trace {

@@ -6,6 +6,7 @@ use crate::catalogue::Model;
 use crate::dialect::ModelUsage;
 use crate::ledger::{AccountId, HoldId, KeyId, Origin, Resolution, Usage};
 
+use super::handler::shown;
 use super::parts::ProxyParts;
 use super::record::Record;
 use super::settings::Shared;
@@ -26,7 +27,7 @@ pub(super) fn write_down(parts: &ProxyParts, (account, key): (&AccountId, &KeyId
 
 /// Writes down what an app used of a model that is not declared for it, as far as the model is known.
 pub(super) fn of_app(parts: &ProxyParts, shared: &Shared, record: &Record, used: &ModelUsage) {
-    let name: String = used.model.chars().filter(|c| !c.is_control()).take(64).collect();
+    let name = shown(&used.model);
     tracing::error!(request_id = %record.id, model = name, units = used.usage.total(), "an app used a model that is not declared for it");
     let (Some(account), Some(key)) = (&record.account, &record.key) else { return };
     match shared.catalogue.model(&used.model) {
