@@ -139,6 +139,14 @@ pub struct Reference {
     pub common: bool,
 }
 
+impl Reference {
+    /// A voice, or a list of words, that a call is made with: one of the provider's, or of an account's own. What is no id was made by
+    /// nobody here.
+    pub(super) fn voice(id: String) -> Option<Self> {
+        Kind::is_id(&id).then_some(Self { kind: Kind::Voice, id, common: true })
+    }
+}
+
 /// Whether the reply to a request with these headers is a stream of events, where headers decide it.
 pub(super) fn asks_for_events(dialect: Dialect, headers: &HeaderMap) -> bool {
     let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/event-stream"));
@@ -199,16 +207,11 @@ impl Facts {
 
     /// Notes a thing that the request refers to.
     fn refer(&mut self, kind: Kind, id: String) {
-        let reference = Reference { kind, id, common: false };
-        if !self.references.contains(&reference) {
-            self.references.push(reference);
-        }
+        self.refer_to(Reference { kind, id, common: false });
     }
 
-    /// Notes a voice or a list of words that the call is made with: one of the provider's, or of an account's own.
-    fn speak_with(&mut self, id: String) {
-        let reference = Reference { kind: Kind::Voice, id, common: true };
-        if Kind::is_id(&reference.id) && !self.references.contains(&reference) {
+    fn refer_to(&mut self, reference: Reference) {
+        if !self.references.contains(&reference) {
             self.references.push(reference);
         }
     }

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use super::Reference;
 use super::envelope::native_code;
 use super::error::{DialectError, UpstreamError};
 use super::members::{members, string};
-use super::{Kind, Reference};
 use crate::ledger::{Amount, Unit};
 
 /// The longest id of a task that is read, in bytes.
@@ -144,10 +144,7 @@ fn parameters(raw: Option<&str>) -> Result<(Audio, Amount, Vec<Reference>), Dial
     let mut references = Vec::new();
     for raw in [voice, words].into_iter().flatten() {
         let id = string(Some(raw)).ok_or_else(|| DialectError::request("A voice must be named by text."))?;
-        // What is no id was made by nobody here.
-        if Kind::is_id(&id) {
-            references.push(Reference { kind: Kind::Voice, id, common: true });
-        }
+        references.extend(Reference::voice(id));
     }
     // Without a rate the lowest one that is served, so that the bytes are the most seconds.
     let rate = match rate {

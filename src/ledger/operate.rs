@@ -34,13 +34,12 @@ pub(super) fn operate(book: &mut Book, now: Timestamp, operation: Operation, cha
         }
         Operation::PutKey(key) => put_key(book, key, changes),
         Operation::SetKeyState { key, state } => set_key_state(book, &key, state, changes),
-        Operation::ClosePool { pool, closure } => {
-            // The provider may refuse a pool that has no grant and was never heard of here.
-            let before = book.pools.entry(pool.clone()).or_default().closed;
-            set_closed(book, &pool, Some(closure.and(before)), changes)
+        Operation::ClosePool { pool, closure } => Ok(close(book, &pool, closure, changes)),
+        Operation::ReopenPool { pool } => {
+            let found = book.pools.get_mut(&pool).ok_or(Decline::UnknownPool);
+            found.map(|found| set_closed(found, &pool, None, changes))
         }
-        Operation::ReopenPool { pool } => set_closed(book, &pool, None, changes),
-        Operation::UpstreamOverdue { pools } => Ok(overdue(book, pools, changes)),
+        Operation::UpstreamOverdue { pools } => Ok(overdue(book, &pools, changes)),
         Operation::UpstreamServes { pools } => Ok(serves(book, &pools, changes)),
     };
     match result {
@@ -285,32 +284,28 @@ fn set_key_state(book: &mut Book, id: &KeyId, state: KeyState, changes: &mut Vec
     Ok(Done::Changed)
 }
 
-fn set_closed(
-    book: &mut Book,
-    id: &PoolId,
-    closed: Option<Closure>,
-    changes: &mut Vec<Change>,
-) -> Result<Done, Decline> {
-    let pool = book.pools.get_mut(id).ok_or(Decline::UnknownPool)?;
+/// Closes a pool, beside what closed it before. The provider may refuse one that has no grant and was never heard of here.
+fn close(book: &mut Book, id: &PoolId, closure: Closure, changes: &mut Vec<Change>) -> Done {
+    let pool = book.pools.entry(id.clone()).or_default();
+    let closed = Some(closure.and(pool.closed));
+    set_closed(pool, id, closed, changes)
+}
+
+fn set_closed(pool: &mut Pool, id: &PoolId, closed: Option<Closure>, changes: &mut Vec<Change>) -> Done {
     if pool.closed == closed {
-        return Ok(Done::Unchanged);
+        return Done::Unchanged;
     }
     pool.closed = closed;
     changes.push(Change::Pool(id.clone()));
-    Ok(Done::Changed)
+    Done::Changed
 }
 
-fn overdue(book: &mut Book, pools: Vec<PoolId>, changes: &mut Vec<Change>) -> Done {
+fn overdue(book: &mut Book, pools: &[PoolId], changes: &mut Vec<Change>) -> Done {
     let mut closed = Done::Unchanged;
     for id in pools {
-        if !book.pools.contains_key(&id) && book.never_pay {
-            continue;
-        }
-        let pool = book.pools.entry(id.clone()).or_default();
-        let now = Some(Closure::Arrearage.and(pool.closed));
-        if pool.closed != now {
-            pool.closed = now;
-            changes.push(Change::Pool(id));
+        if (book.pools.contains_key(id) || !book.never_pay)
+            && close(book, id, Closure::Arrearage, changes) == Done::Changed
+        {
             closed = Done::Changed;
         }
     }
@@ -320,10 +315,9 @@ fn overdue(book: &mut Book, pools: Vec<PoolId>, changes: &mut Vec<Change>) -> Do
 fn serves(book: &mut Book, pools: &[PoolId], changes: &mut Vec<Change>) -> Done {
     let mut opened = Done::Unchanged;
     for id in pools {
-        let closed = |pool: &&mut Pool| pool.closed.is_some_and(Closure::is_overdue);
-        if let Some(pool) = book.pools.get_mut(id).filter(closed) {
-            pool.closed = pool.closed.and_then(Closure::once_served);
-            changes.push(Change::Pool(id.clone()));
+        let Some(pool) = book.pools.get_mut(id) else { continue };
+        let closed = pool.closed.and_then(Closure::once_served);
+        if set_closed(pool, id, closed, changes) == Done::Changed {
             opened = Done::Changed;
         }
     }

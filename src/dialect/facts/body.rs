@@ -13,7 +13,6 @@ use super::content::{Content, Texts};
 use super::message::Messages;
 use super::names::{self, Known, Role, Table};
 use super::skim::{Skim, TOO_DEEP, Text};
-use super::sound::recordings;
 use super::splice_spans::Slot;
 use super::tables::{self, Grammar};
 use super::{Facts, MAX_DEPTH, MAX_NAME, MAX_UNKNOWN};
@@ -138,8 +137,7 @@ impl<'de> Visitor<'de> for Object<'_, 'de> {
                 None => {
                     let raw: &'de RawValue = map.next_value()?;
                     if self.others.last().is_some_and(|key| names::names_media(key)) {
-                        let units = &mut reader.facts.units;
-                        units.recordings = units.recordings.saturating_add(recordings(raw));
+                        reader.facts.units.record(raw);
                     }
                     reader.unknown(raw).map_err(|problem| reader.fail(problem))?;
                 }

@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 
 use super::names::{names_media, names_moving};
 use super::skim::{Skim, TOO_DEEP, Text, is_sound};
-use super::sound::recordings;
 use super::{Facts, MAX_TOOL_DEPTH, bound};
 use crate::dialect::Kind;
 use crate::ledger::Unit;
@@ -167,7 +166,7 @@ impl<'f> Part<'f> {
                 self.facts.count_member(name, "");
                 let raw: &RawValue = map.next_value()?;
                 if names_media(name) {
-                    self.facts.units.recordings = self.facts.units.recordings.saturating_add(recordings(raw));
+                    self.facts.units.record(raw);
                 }
                 self.facts.count_json(raw)?;
             }

@@ -8,10 +8,9 @@ use serde_json::value::RawValue;
 use super::body::{Place, Reader};
 use super::names::{Known, Role};
 use super::skim::is_sound;
-use super::sound::recordings;
 use super::splice_spans::Slot;
 use super::values::{count, model, references, switch};
-use super::{MAX_TOOL_DEPTH, Options, Switch, bound, stream_options, tools};
+use super::{MAX_TOOL_DEPTH, Options, Reference, Switch, bound, stream_options, tools};
 use crate::dialect::error::DialectError;
 use crate::dialect::{Api, Kind};
 
@@ -75,16 +74,17 @@ impl<'de> Reader<'de> {
             Role::MaxImages => self.facts.units.max_images = count(name, raw)?,
             Role::Interleave => self.facts.units.interleaved = switch(name, raw)?.unwrap_or(false),
             Role::Ssml => self.facts.units.ssml = switch(name, raw)?.unwrap_or(false),
-            Role::Recordings => {
-                self.facts.units.recordings = self.facts.units.recordings.saturating_add(recordings(raw));
-            }
+            Role::Recordings => self.facts.units.record(raw),
             Role::Action => self.action(name, raw)?,
             Role::Voice => {
                 if self.facts.api == Api::Voice {
                     self.refer(name, Kind::Voice, raw)?;
                 } else if said {
                     let must = |_| DialectError::parameter(name, "must be text");
-                    self.facts.speak_with(serde_json::from_str(raw.get()).map_err(must)?);
+                    let voice = Reference::voice(serde_json::from_str(raw.get()).map_err(must)?);
+                    if let Some(voice) = voice {
+                        self.facts.refer_to(voice);
+                    }
                 }
             }
             // They are read as they stream past and never come here.

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use memchr::memchr;
 use serde_json::value::RawValue;
 
-use super::{Facts, bound};
+use super::{Facts, UnitsAsk, bound};
 
 /// So many characters of the base64 text are read for the headers; the samples must begin within them.
 const HEAD: usize = 4096;
@@ -22,16 +22,19 @@ impl Facts {
         let seconds = seconds(raw);
         match seconds {
             Some(seconds) => self.units.heard = self.units.heard.saturating_add(seconds),
-            None => self.units.recordings = self.units.recordings.saturating_add(recordings(raw)),
+            None => self.units.record(raw),
         }
         seconds.is_some()
     }
 }
 
-/// How many recordings a value names: those of a list, else one.
-pub(super) fn recordings(raw: &RawValue) -> u64 {
-    let list: Result<Vec<&RawValue>, _> = serde_json::from_str(raw.get());
-    list.map_or(1, |list| bound::ids(list.len()))
+impl UnitsAsk {
+    /// Counts the recordings of unknown length that a value names: those of a list, else one.
+    pub(super) fn record(&mut self, raw: &RawValue) {
+        let list: Result<Vec<&RawValue>, _> = serde_json::from_str(raw.get());
+        let named = list.map_or(1, |list| bound::ids(list.len()));
+        self.recordings = self.recordings.saturating_add(named);
+    }
 }
 
 /// The most seconds of a WAV file in a data URI.
