@@ -98,6 +98,11 @@ impl Rules {
         self.sites.iter().find(|site| site.name == name)
     }
 
+    /// The same, as the room of the provider asks for it.
+    fn sites(&self) -> impl Fn(&str) -> Option<Arc<Site>> + Send + Sync + '_ {
+        |name| self.site(name).cloned()
+    }
+
     /// The models that draw on a pool, by code.
     #[must_use]
     pub fn models_of(&self, pool: &PoolId) -> Vec<&Arc<Model>> {

@@ -232,10 +232,7 @@ pub(super) fn known_site<'a>(rules: &'a Rules, name: &str) -> Answer<&'a Site> {
 
 /// A name that fits into a path, a log line and a metric.
 pub(super) fn plain_name(text: &str) -> Answer<&str> {
-    let fits = (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte))
-        && !text.starts_with('.');
-    fits.then_some(text).ok_or_else(|| {
+    AccountId::is_name(text).then_some(text).ok_or_else(|| {
         Problem::invalid(
             "invalid_name",
             "A name has 1 to 64 of the characters A-Z a-z 0-9 - _ . @ and does not begin with a dot.",

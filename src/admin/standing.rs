@@ -15,14 +15,14 @@ use crate::provider::{self, EventKind, Impossible, Standing};
 /// What is known of an account; where nothing was written down, what its state says.
 pub(super) async fn of(state: &AdminState, book: &Book) -> Answer<Standing> {
     let rules = state.rules();
-    let sites = |name: &str| rules.site(name).cloned();
+    let sites = rules.sites();
     Ok(state.provider(&sites).standing(book).await?)
 }
 
 /// An operator set the state by hand: what was known before of how it came about holds no longer.
 pub(super) async fn set_by_hand(state: &AdminState, book: &Book, set: AccountState) -> Answer<()> {
     let rules = state.rules();
-    let sites = |name: &str| rules.site(name).cloned();
+    let sites = rules.sites();
     let by_hand = |before: Standing| Ok::<_, Problem>(Standing::implied(set, before.activated_at));
     state.provider(&sites).change(book, by_hand).await?.map(drop)
 }
@@ -129,7 +129,7 @@ pub(super) async fn happened(
     if at > now {
         return Err(Problem::invalid("invalid_time", "`at` is in the future; what has not happened changes nothing."));
     }
-    let sites = |name: &str| rules.site(name).cloned();
+    let sites = rules.sites();
     let provider = state.provider(&sites);
     let event = provider::Event { kind: event.kind.into(), at, still_unpaid: event.still_unpaid };
     let (before, after) = provider.change(&book, |before| before.after(event)).await??;

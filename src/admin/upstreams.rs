@@ -51,7 +51,7 @@ pub(super) async fn reopen(
     Named(upstream): Named<String>,
 ) -> Answer<Json<ClosedUpstream>> {
     let rules = state.rules();
-    let sites = |name: &str| rules.site(name).cloned();
+    let sites = rules.sites();
     match state.provider(&sites).serves(&upstream, "an operator reopened it").await? {
         Some(closed) => Ok(Json(ClosedUpstream::of(upstream, &closed))),
         None => Err(Problem::unknown(

@@ -102,8 +102,7 @@ pub(super) fn base_url(text: &str) -> Result<Uri, String> {
 
 /// The name of an account: what fits into a path, a log line and a metric.
 pub(super) fn account(text: &str) -> Result<AccountId, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
-    if (1..=64).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('.') {
+    if AccountId::is_name(text) {
         return Ok(AccountId::from(text));
     }
     Err(format!("\"{text}\" cannot be the name of an account: 1 to 64 of A-Z a-z 0-9 - _ . @, no dot first"))

@@ -62,6 +62,15 @@ name! {
     /// Who owns the allowance.
     AccountId
 }
+impl AccountId {
+    /// Whether a text can be the name of an account, or of what belongs to one: it fits into a path, a log line and a metric.
+    #[must_use]
+    pub fn is_name(text: &str) -> bool {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
+        (1..=64).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('.')
+    }
+}
+
 name! {
     /// One credential of an account. Not the secret: a public name such as `key-3f9a`.
     KeyId

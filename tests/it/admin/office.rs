@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use gratis::admin::{AdminState, Changes, Check, Coverage, Reloaded, Rules, StoreState, Token, router};
-use gratis::catalogue::{Catalogue, Covers, FreeQuota, Model, Notices, Site};
+use gratis::catalogue::{Catalogue, FreeQuota, Model, Site};
 use gratis::clock::Clock;
 use gratis::ledger::{
     AccountId, AccountState, Ask, Command, HoldId, KeyId, Outcome, Overrun, Reserve, ReserveRules, Resolution,
@@ -22,6 +22,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::support::memory::MemoryStore;
+use crate::support::models;
 use crate::support::world::model;
 
 pub const TOKEN: &str = "gratis-admin-token-of-the-tests";
@@ -267,18 +268,8 @@ pub fn site(name: &str, switch_off: SwitchOff) -> Site {
         title: name.to_owned(),
         time_zone: "Asia/Singapore".to_owned(),
         regions: vec!["ap-southeast-1".to_owned()],
-        validity_days: 90,
-        switch_default_on: false,
         switch_off,
-        overrun: Overrun::Never,
         overdue_grace_days: 3,
-        unverified_is_free_only: true,
-        console_lag_minutes: 60,
-        endpoints: Vec::new(),
-        cohorts: Vec::new(),
-        covers: Covers::default(),
-        notices: Notices { on: true, remaining_percent: vec![20, 0], days_before_end: vec![7] },
-        other_products: Vec::new(),
-        other_keys: Vec::new(),
+        ..models::site()
     }
 }
