@@ -127,8 +127,8 @@ pub(super) fn add_request_id(to: &mut HeaderMap, id: HoldId) {
 
 /// Says what was left out of the request.
 pub(super) fn add_stripped(headers: &mut HeaderMap, stripped: &[String]) {
-    if let Ok(said) = HeaderValue::try_from(stripped.join(", "))
-        && !stripped.is_empty()
+    if !stripped.is_empty()
+        && let Ok(said) = HeaderValue::try_from(stripped.join(", "))
     {
         headers.insert(STRIPPED, said);
     }

@@ -192,12 +192,12 @@ fn set(
     Ok(())
 }
 
-/// Removes what is too old, and what is too much.
 fn remove(connection: &Connection, shelf: Shelf, name: &str) -> rusqlite::Result<bool> {
     let mut delete = connection.prepare_cached("DELETE FROM note WHERE shelf = ?1 AND name = ?2")?;
     Ok(delete.execute(params![shelf.name(), name])? > 0)
 }
 
+/// Removes what is too old, and what is too much.
 fn sweep(connection: &Connection, shelf: Shelf, now: i64) -> rusqlite::Result<()> {
     connection.prepare_cached("DELETE FROM note WHERE until < ?1")?.execute([now])?;
     if let Some(most) = shelf.most() {
