@@ -16,9 +16,6 @@ async fn a_killed_server_forgets_nothing_and_spends_nothing_twice() {
     let outcome = campaign_kill::run(&plan).await;
     outcome.show();
     outcome.check();
-    let (middle, _) = outcome.restart_times();
-    // The middle one: a single one may be late by what else this machine does meanwhile. The large campaign judges each.
-    assert!(middle < Duration::from_secs(1), "a restart took {middle:?}");
 }
 
 async fn crowd(model: &'static str, granted: u64, worst: bool) {

@@ -59,7 +59,7 @@ impl Site {
     /// Both ledgers once nothing is held any more: at most a lease later.
     pub async fn settled(&self) -> BTreeMap<String, Line> {
         let since = Instant::now();
-        let limit = self.lease + Duration::from_secs(10);
+        let limit = self.lease + Duration::from_secs(60);
         loop {
             let lines = self.read().await;
             let held: u64 = lines.values().map(|line| line.held).sum();

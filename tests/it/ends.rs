@@ -167,7 +167,7 @@ async fn a_client_that_leaves_before_the_head_is_still_charged_exactly() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let begun = std::time::Instant::now();
     while world.charged("qwen-plus").await == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(10), "the call never reached the upstream");
+        assert!(begun.elapsed() < Duration::from_secs(180), "the call never reached the upstream");
     }
     drop(stream);
     let balance = world.settled("qwen-plus").await;
@@ -261,7 +261,7 @@ async fn the_breaker_opens_before_an_outage_eats_the_quota_and_closes_after_a_go
             break;
         }
         assert_eq!(status, 503);
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(180));
     }
     assert_eq!(chat(&world.origin, KEY, &hi(false)).await.0, 200);
 }

@@ -46,7 +46,7 @@ async fn until<T>(what: &str, mut so: impl AsyncFnMut() -> Option<T>) -> T {
         if let Some(found) = so().await {
             return found;
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "it never was so: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(180), "it never was so: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -11,7 +11,7 @@ use crate::support::redis::Server;
 use crate::support::wire::{chat, request, send, whole};
 
 /// How long anything that must happen may take.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// A running `gratis demo --json`; killed when dropped.
 struct Demo {

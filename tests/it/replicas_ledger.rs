@@ -15,7 +15,7 @@ use crate::support::redis::{EVERYSEC, Server};
 use crate::support::wire::{chat, request, send, whole};
 
 /// How long anything that must happen may take.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// A pepper that every replica is given.
 const PEPPER: &str = "abababababababababababababababababababababababababababababababab";

@@ -24,7 +24,7 @@ const RATE: f64 = 90.0;
 const BASE: u64 = 400_000;
 const A_ROUND: u64 = 200_000;
 /// How long anything that must happen may take.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// How often a fault comes: once, or as often as `GRATIS_SHARED_ROUNDS` says (`make faults` sets it).
 pub fn rounds() -> u32 {

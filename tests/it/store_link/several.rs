@@ -19,12 +19,12 @@ async fn after_a_failover_the_promoted_replica_is_used_without_an_operator() {
     trio.servers[old].kill();
     stops(&store, 100, "").await;
     comes_back(&store, 1_000_000).await;
-    assert_ne!(trio.primary(), old);
+    let new = trio.primary();
+    assert_ne!(new, old);
     assert_eq!(spent(&store).await, 20);
     // The old primary comes back as a replica; its run id was never the store's.
-    trio.servers[old].restart();
-    until("all replicas in step", || trio.servers[trio.primary()].fact("connected_slaves").as_deref() == Some("2"))
-        .await;
+    trio.restart_behind(old, new);
+    until("all replicas in step", || trio.servers[new].fact("connected_slaves").as_deref() == Some("2")).await;
     comes_back(&store, 2_000_000).await;
 }
 
@@ -37,7 +37,7 @@ async fn a_promoted_primary_alone_refuses_until_it_has_a_replica() {
     trio.servers[old].kill();
     let new = trio.wait_for_another(old).await;
     stops(&store, 100, "redis-async").await;
-    trio.servers[old].restart();
+    trio.restart_behind(old, new);
     until("a replica in step", || trio.servers[new].fact("connected_slaves").as_deref() == Some("1")).await;
     comes_back(&store, 1_000_000).await;
     assert_eq!(spent(&store).await, 1);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt as _;
 
 /// How long anything that must happen may take.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 
 /// One Redis on which nothing acknowledged is lost: the options of class `redis-always`.
 pub const ALWAYS: [&str; 2] = ["appendonly yes", "appendfsync always"];

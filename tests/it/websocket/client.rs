@@ -55,7 +55,7 @@ impl Client {
     }
 
     pub async fn message(&mut self) -> Option<Result<Message, Error>> {
-        let next = tokio::time::timeout(std::time::Duration::from_secs(20), self.0.next());
+        let next = tokio::time::timeout(std::time::Duration::from_secs(180), self.0.next());
         next.await.expect("nothing came for 20 seconds")
     }
 

@@ -62,6 +62,14 @@ impl Sentinels {
         self.servers.iter().position(|server| server.port() == port).unwrap()
     }
 
+    /// Starts a server again that was the primary, as a replica of `primary`. Sentinels make it one by themselves, but only after many
+    /// seconds in which nothing was late; on a busy machine that may never come.
+    pub fn restart_behind(&mut self, old: usize, primary: usize) {
+        let port = self.servers[primary].port().to_string();
+        self.servers[old].restart();
+        self.servers[old].must(&["REPLICAOF", "127.0.0.1", &port]);
+    }
+
     /// Waits until another server than `old` is the primary and says so itself.
     pub async fn wait_for_another(&self, old: usize) -> usize {
         until("a failover", || {
