@@ -8,7 +8,6 @@ use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Response};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 
 use crate::dialect::{Kind, Reference, Route};
 use crate::ledger::AccountId;
@@ -20,7 +19,7 @@ use super::parts::ProxyParts;
 use super::record::Record;
 use super::rejection::{Rejection, UpstreamTrouble};
 use super::tasks::{self, MAX_REPLY};
-use super::upstream::{Upstream, UpstreamFailure};
+use super::upstream::{Upstream, UpstreamBody, UpstreamFailure};
 
 /// A call that costs nothing, ready to be sent.
 pub(super) struct Beside {
@@ -103,7 +102,7 @@ pub(super) async fn send(
     Ok(Response::from_parts(head, body))
 }
 
-async fn whole(upstream: &Upstream, body: Incoming) -> Result<Bytes, Rejection> {
+async fn whole(upstream: &Upstream, body: UpstreamBody) -> Result<Bytes, Rejection> {
     let read = Limited::new(body, MAX_REPLY).collect();
     match tokio::time::timeout(upstream.head_timeout(), read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),

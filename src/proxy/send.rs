@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Response};
-use hyper::body::Incoming;
 
 use crate::dialect::{Route, Watch};
 
@@ -18,7 +17,7 @@ use super::record::Record;
 use super::rejection::{Rejection, UpstreamTrouble};
 use super::rules::may_be_sent;
 use super::settings::Shared;
-use super::upstream::{Upstream, UpstreamFailure};
+use super::upstream::{Upstream, UpstreamBody, UpstreamFailure};
 
 /// An admitted call, ready to be sent.
 pub(super) struct Ready {
@@ -92,7 +91,7 @@ pub(super) async fn send(
     }
 }
 
-fn reply(response: Response<Incoming>, call: Call, told: HeaderMap) -> Response<ReplyBody> {
+fn reply(response: Response<UpstreamBody>, call: Call, told: HeaderMap) -> Response<ReplyBody> {
     let (mut head, body) = response.into_parts();
     headers::from_upstream(&mut head.headers);
     let taken_out = call.strip_usage && head.status.is_success();

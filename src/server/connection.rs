@@ -115,7 +115,9 @@ where
     let begun = CancellationToken::new();
     let service = TowerToHyperService::new(Noting { service, begun: begun.clone() });
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+    // The connection first: what is rare is only looked at when it has nothing to do.
     tokio::select! {
+        biased;
         result = connection.as_mut() => return result,
         () = going_down(stop, &begun) => {}
     }
