@@ -76,7 +76,7 @@ pub(super) async fn send(
     let response = match answer {
         Err(_) => return Err(Rejection::Upstream(UpstreamTrouble::Timeout)),
         Ok(Err(error)) => {
-            tracing::warn!(request_id = %record.id, upstream = upstream.name(), error = %error, "the upstream failed");
+            tracing::warn!(request_id = headers::request_id(record.id), upstream = upstream.name(), error = %error, "the upstream failed");
             return Err(match UpstreamFailure::of(&error) {
                 UpstreamFailure::NotSent => Rejection::Upstream(UpstreamTrouble::Unreachable),
                 UpstreamFailure::Broken => Rejection::Upstream(UpstreamTrouble::Broken),
