@@ -35,7 +35,7 @@ pub(super) struct Tunnel {
     settings: SocketSettings,
     quota: QuotaSettings,
     guard: Guard,
-    record: Record,
+    record: Box<Record>,
     phase: Phase,
     asking: Option<Asking>,
     /// A complete message of the client's waits in `client.held` for what is asked.
@@ -92,7 +92,7 @@ impl Tunnel {
         speech: Speech,
         (client, server): (End, Option<(Io, Arc<Upstream>)>),
         (settings, quota): (SocketSettings, QuotaSettings),
-        record: Record,
+        record: Box<Record>,
     ) -> Self {
         let mut far = End::upstream(settings.max_message);
         let upstream = server.map(|(io, upstream)| {
