@@ -88,7 +88,7 @@ mutants: ## MUTANTS (200) mutants of the rules and the dialects, a sample by its
 conformance: ## 100,000 random commands for each store, compared with the rules (minutes)
 	GRATIS_CONFORMANCE=100000 $(CARGO) test --locked --test it store_conformance -- --nocapture
 
-route-fuzz: ## REQUESTS (1000000) mutated requests: none reaches the upstream without a hold (minutes)
+route-fuzz: ## REQUESTS (1000000) mutated requests: none reaches the upstream without a hold (7 minutes)
 	GRATIS_FUZZ_REQUESTS=$(REQUESTS) $(CARGO) test --locked --test it route_fuzz -- --nocapture
 
 demo: ## The whole product on this machine alone

@@ -141,11 +141,7 @@ fn parameters(raw: Option<&str>) -> Result<(Audio, Amount, Vec<Reference>), Dial
     let Some(raw) = raw else { return Ok((Audio::Compressed, 0, Vec::new())) };
     let [format, rate, instruction, voice, words] =
         members(raw, ["format", "sample_rate", "instruction", "voice", "vocabulary_id"])?;
-    let mut references = Vec::new();
-    for raw in [voice, words].into_iter().flatten() {
-        let id = string(Some(raw)).ok_or_else(|| DialectError::request("A voice must be named by text."))?;
-        references.extend(Reference::voice(id));
-    }
+    let references = voices([voice, words])?;
     // Without a rate the lowest one that is served, so that the bytes are the most seconds.
     let rate = match rate {
         Some(rate) => rate.parse().ok().filter(|rate| (8_000..=192_000).contains(rate)),
@@ -159,6 +155,16 @@ fn parameters(raw: Option<&str>) -> Result<(Audio, Amount, Vec<Reference>), Dial
         _ => Audio::Compressed,
     };
     Ok((audio, raw_length(instruction), references))
+}
+
+/// The voices, or lists of words, that a message names.
+pub(super) fn voices<const N: usize>(named: [Option<&str>; N]) -> Result<Vec<Reference>, DialectError> {
+    let mut references = Vec::new();
+    for raw in named.into_iter().flatten() {
+        let id = string(Some(raw)).ok_or_else(|| DialectError::request("A voice must be named by text."))?;
+        references.extend(Reference::voice(id));
+    }
+    Ok(references)
 }
 
 /// The characters of an input: those of its text, and everything else in it as it is written.

@@ -3,7 +3,9 @@
 
 use serde::Serialize;
 
+use super::Reference;
 use super::error::{DialectError, UpstreamError};
+use super::inference::voices;
 use super::members::{members, string};
 use crate::ledger::Usage;
 
@@ -17,6 +19,8 @@ pub struct ClientEvent {
     pub model: Option<String>,
     /// What it turns on that is billed beside the quota (W 4).
     pub surcharge: Option<&'static str>,
+    /// The voice that it names, which may be an account's own.
+    pub references: Vec<Reference>,
 }
 
 /// What a server's event tells.
@@ -45,7 +49,7 @@ pub fn client_event(text: &str) -> Result<ClientEvent, DialectError> {
         _ => None,
     };
     let Some(settings) = settings else { return Ok(ClientEvent::default()) };
-    let [model, search, tools] = members(settings, ["model", "enable_search", "tools"])?;
+    let [model, search, tools, voice] = members(settings, ["model", "enable_search", "tools", "voice"])?;
     let on = |raw: Option<&str>| raw.is_some_and(|raw| raw != "false");
     let surcharge = if on(search) {
         Some("enable_search")
@@ -54,7 +58,8 @@ pub fn client_event(text: &str) -> Result<ClientEvent, DialectError> {
     } else {
         None
     };
-    Ok(ClientEvent { model: model.map(|raw| string(Some(raw)).unwrap_or_default()), surcharge })
+    let model = model.map(|raw| string(Some(raw)).unwrap_or_default());
+    Ok(ClientEvent { model, surcharge, references: voices([voice])? })
 }
 
 /// Whether every tool is a function of the client's; others run at the provider and are billed apart.

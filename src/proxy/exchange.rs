@@ -8,8 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::{Error, ResponseFuture};
 use tokio::sync::oneshot;
 
 use crate::dialect::{Api, Encoding, Finding, Kind, ModelUsage, Observer, Seen, Watch};
@@ -23,7 +21,7 @@ use super::record::Record;
 use super::rules::Verdict;
 use super::settings::Shared;
 use super::settlement::{Settled, when_all};
-use super::upstream::{Upstream, UpstreamFailure};
+use super::upstream::{SendError, Sent, Upstream, UpstreamBody, UpstreamFailure};
 use super::{tasks, truth, uncovered};
 
 /// An admitted call: the duty to resolve its hold, with everything that this needs. Dropped, it is presumed at its hold.
@@ -66,7 +64,7 @@ impl Call {
     }
 
     /// The call did not come to a reply.
-    pub(super) fn failed(self, error: &Error) -> Record {
+    pub(super) fn failed(self, error: &SendError) -> Record {
         match UpstreamFailure::of(error) {
             UpstreamFailure::NotSent => self.not_sent(),
             UpstreamFailure::Broken => self.unreadable(),
@@ -188,17 +186,17 @@ impl Call {
 
 /// A call that is under way until its head comes. Dropped before, it goes on in the background: it may have been charged.
 pub(super) struct AwaitingHead {
-    state: Option<(ResponseFuture, Call)>,
+    state: Option<(Sent, Call)>,
 }
 
 impl AwaitingHead {
-    pub(super) fn new(head: ResponseFuture, call: Call) -> Self {
+    pub(super) fn new(head: Sent, call: Call) -> Self {
         Self { state: Some((head, call)) }
     }
 }
 
 impl Future for AwaitingHead {
-    type Output = (Result<Response<Incoming>, Error>, Call);
+    type Output = (Result<Response<UpstreamBody>, SendError>, Call);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some((head, _)) = &mut self.state else { return Poll::Pending };

@@ -20,6 +20,7 @@ use super::body;
 use super::bound::{self, CallBound};
 use super::breaker::Paused;
 use super::forward::{self, Beside, Then};
+use super::headers::{self, AdmissionHeaders};
 use super::metered_body::ReplyBody;
 use super::parts::Proxy;
 use super::record::Record;
@@ -28,7 +29,7 @@ use super::send::{self, Ready};
 use super::settings::Shared;
 use super::upstream::Upstream;
 use super::websocket::Opening;
-use super::{headers, strict, tasks, websocket};
+use super::{strict, tasks, websocket};
 
 /// A request that may go upstream.
 pub(super) enum Prepared {
@@ -93,7 +94,7 @@ impl Proxy {
         if let Rejection::Store(error) = rejection
             && error.kind != StoreErrorKind::NotInitialised
         {
-            tracing::error!(request_id = %headers::request_id(id), error = %error, "the store could not answer");
+            tracing::error!(request_id = headers::request_id(id), error = %error, "the store could not answer");
         }
         response
     }
@@ -235,8 +236,7 @@ impl Proxy {
         (record.decision.sent_answer, record.decision.sent_thinking) = (clamp.answer, clamp.thinking_budget);
         record.decision.lowered = lowered;
         let body = facts.splice(body, &clamp);
-        let mut told = headers::told(&admission, model, &clamp, lowered);
-        headers::add_stripped(&mut told, &record.decision.stripped);
+        let told = AdmissionHeaders::of(&admission, model, lowered.then_some(clamp), &record.decision.stripped);
         Ok(Prepared::Metered(Box::new(Ready {
             watch: Watch { api, unit: model.unit },
             route: route.clone(),

@@ -47,6 +47,7 @@ mod journal_support;
 mod ledger;
 mod load;
 mod mixed;
+mod mixed_crowd;
 mod notices;
 mod operations;
 mod privacy;

@@ -1,22 +1,23 @@
 //! WebSocket through a whole Gratis: what passes, what is held, and how connections end.
 
 mod calls;
-mod client;
+pub(crate) mod client;
 mod ends;
 mod exact;
 mod libraries;
 mod limits;
 mod script;
 mod vectors;
+mod voices;
 
 use gratis::catalogue::ModelType;
 use gratis::ledger::Unit;
 
 use crate::support::world::{Plan, model, unit_model};
 
-const TTS: &str = "cosyvoice-v3-flash";
-const ASR: &str = "fun-asr-realtime";
-const OMNI: &str = "qwen3-omni-flash-realtime";
+pub(crate) const TTS: &str = "cosyvoice-v3-flash";
+pub(crate) const ASR: &str = "fun-asr-realtime";
+pub(crate) const OMNI: &str = "qwen3-omni-flash-realtime";
 
 /// A model that speaks, one that listens, and one that does both in turns, each with a grant.
 fn plan() -> Plan {

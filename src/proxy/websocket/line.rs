@@ -116,9 +116,7 @@ impl Line {
             }
             None => Arc::clone(of_model),
         };
-        for thing in &call.references {
-            forward::may_refer(&*self.parts.store, &self.caller.account, thing).await.map_err(Fault::Ours)?;
-        }
+        self.may_refer(&call.references).await?;
         self.check_upstream(&upstream, shared.settings.quota.breaker_pause)?;
         let place = self.parts.crowd.enter(&self.caller.key.id, shared.settings.key_in_flight);
         let place = Some(place.ok_or(Fault::Ours(Rejection::TooManyOfKey))?);
@@ -149,6 +147,14 @@ impl Line {
             }
         }
         Ok(granted)
+    }
+
+    /// Whether the account may refer to these things.
+    pub(super) async fn may_refer(&self, things: &[Reference]) -> Result<(), Fault> {
+        for thing in things {
+            forward::may_refer(&*self.parts.store, &self.caller.account, thing).await.map_err(Fault::Ours)?;
+        }
+        Ok(())
     }
 
     fn check_upstream(&self, upstream: &Upstream, pause: Duration) -> Result<(), Fault> {

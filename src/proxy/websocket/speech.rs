@@ -1,6 +1,7 @@
 //! What is spoken on a connection, as the tunnel sees it: messages come in, and it is told what to do with them.
 
 use crate::clock::Stopwatch;
+use crate::dialect::Reference;
 
 use super::fault::{Fault, Words};
 use super::line::{CallAsk, Granted};
@@ -24,6 +25,8 @@ pub(super) enum Step {
     Drop,
     /// It goes up once this is admitted.
     Ask(CallAsk),
+    /// It goes up once these are known not to be another account's.
+    Check(Vec<Reference>),
 }
 
 /// What becomes of a server's message, which has been read.

@@ -38,6 +38,8 @@ pub(super) struct Tunnel {
     record: Record,
     phase: Phase,
     asking: Option<Asking>,
+    /// Whether the client may refer to what its message in `client.held` names.
+    checking: Option<Checking>,
     /// A complete message of the client's waits in `client.held` for what is asked.
     waiting: bool,
     /// Whether the binary frame that is passing is thrown away.
@@ -51,6 +53,7 @@ pub(super) struct Tunnel {
 }
 
 type Asking = Pin<Box<dyn Future<Output = Result<Granted, Fault>> + Send>>;
+type Checking = Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>;
 
 /// What a connection is about.
 enum Phase {
@@ -78,6 +81,7 @@ enum Event {
     ToClient(std::io::Result<()>),
     ToServer(std::io::Result<()>),
     Answered(Box<Result<Granted, Fault>>),
+    Checked(Result<(), Fault>),
     Settled(bool),
     GoingDown,
     Time,
@@ -111,6 +115,7 @@ impl Tunnel {
             record,
             phase: Phase::Open,
             asking: None,
+            checking: None,
             waiting: false,
             dropping: false,
             tail: None,
@@ -144,7 +149,7 @@ impl Tunnel {
         let (hear, listen) = (self.hears_client(), self.hears_server());
         let (to_client, to_server) = (self.client.has_output(), self.server.has_output());
         let deadline = self.deadline();
-        let Self { client, server, asking, tail, line, going_down, .. } = self;
+        let Self { client, server, asking, checking, tail, line, going_down, .. } = self;
         let (from_client, into_client) = client.halves();
         let (from_server, into_server) = server.halves();
         tokio::select! {
@@ -153,6 +158,7 @@ impl Tunnel {
             wrote = into_client.write(), if to_client => Event::ToClient(wrote),
             wrote = into_server.write(), if to_server => Event::ToServer(wrote),
             answer = wait(asking.as_mut()) => Event::Answered(Box::new(answer)),
+            answer = wait(checking.as_mut()) => Event::Checked(answer),
             in_time = wait(tail.as_mut().map(|tail| &mut tail.settled)) => Event::Settled(in_time),
             () = line.parts.stop.cancelled(), if !*going_down => Event::GoingDown,
             () = sleep_until(deadline) => Event::Time,
@@ -162,10 +168,15 @@ impl Tunnel {
     /// Whether the client's bytes are wanted now.
     fn hears_client(&self) -> bool {
         match self.phase {
-            Phase::Open => self.asking.is_none() && self.speech.may_send() && self.server.output.len() < HIGH,
+            Phase::Open => !self.is_asking() && self.speech.may_send() && self.server.output.len() < HIGH,
             Phase::Refusing(..) | Phase::Gone { .. } => false,
             Phase::Closing { .. } => !self.client.closed,
         }
+    }
+
+    /// Whether the store is being asked for what the client's next message waits for.
+    fn is_asking(&self) -> bool {
+        self.asking.is_some() || self.checking.is_some()
     }
 
     fn hears_server(&self) -> bool {
@@ -214,6 +225,7 @@ impl Tunnel {
             // Why it takes nothing more, its own last bytes may tell.
             Event::ToServer(Err(_)) => self.server.stop_writing(),
             Event::Answered(answer) => self.answered(*answer),
+            Event::Checked(answer) => self.checked(answer),
             Event::Settled(in_time) => {
                 if !in_time {
                     self.line.parts.metrics.settled_late.inc();
@@ -236,7 +248,7 @@ impl Tunnel {
                     self.upstream = Some(Arc::clone(&granted.upstream));
                 }
                 let more = self.speech.granted(granted);
-                if std::mem::take(&mut self.waiting) {
+                if more.is_none() && std::mem::take(&mut self.waiting) {
                     self.send_held();
                 }
                 self.ask(more);

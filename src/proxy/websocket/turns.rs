@@ -90,7 +90,7 @@ impl Turns {
             self.surcharge = Some(name);
         }
         self.sent = true;
-        Ok(Step::Pass)
+        Ok(if event.references.is_empty() { Step::Pass } else { Step::Check(event.references) })
     }
 
     pub(super) fn server_other(&mut self, unread: bool) {

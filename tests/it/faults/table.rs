@@ -25,7 +25,7 @@ const ROWS: &[Row] = &[
     ("F-AUT-1", "no key, a wrong one, two that differ", &["tests/it/rejections/requests.rs::credentials_that_are_no_key"]),
     ("F-AUT-2", "a key that is revoked while it is known", &["tests/it/request_path.rs::a_disabled_key_and_an_overdue_account_stop_the_very_next_call", "tests/it/store_shared.rs::what_one_replica_is_told_stops_the_next_call_on_every_other"]),
     ("F-AUT-3", "the store of the keys is down", &["tests/it/rejections/accounts.rs::a_store_that_is_down"]),
-    ("F-AUT-4", "a thing of another account", &["tests/it/mixed.rs::a_response_that_another_account_made_is_not_gone_on_from", "tests/it/mixed.rs::a_cancelled_task_gives_its_hold_back_and_unknown_ones_are_not_there"]),
+    ("F-AUT-4", "a thing of another account", &["tests/it/mixed.rs::a_response_that_another_account_made_is_not_gone_on_from", "tests/it/mixed.rs::a_cancelled_task_gives_its_hold_back_and_unknown_ones_are_not_there", "tests/it/websocket/voices.rs::a_session_with_another_accounts_voice_is_refused_before_it_goes_up"]),
 
     ("F-PAR-1", "what is no JSON", &["tests/it/dialects_facts.rs::what_parsers_read_differently_is_refused", "tests/it/dialects_facts.rs::depth_is_bounded"]),
     ("F-PAR-2", "a member twice", &["tests/it/dialects_facts.rs::a_parameter_is_given_once_under_its_own_name"]),

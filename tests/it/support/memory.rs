@@ -30,6 +30,8 @@ pub struct MemoryStore {
     pub slow_resolve: AtomicBool,
     /// A reservation is carried out, and then the caller's own code panics.
     pub panics: AtomicBool,
+    /// While it is held for writing, nobody learns whose a thing is.
+    pub whose: tokio::sync::RwLock<()>,
 }
 
 #[derive(Default)]
@@ -52,6 +54,7 @@ impl MemoryStore {
             resolves: AtomicU64::new(0),
             slow_resolve: AtomicBool::new(false),
             panics: AtomicBool::new(false),
+            whose: tokio::sync::RwLock::default(),
         }
     }
 
@@ -196,6 +199,7 @@ impl ResourceStore for MemoryStore {
 
     fn resource<'a>(&'a self, kind: Kind, id: &'a str) -> Answer<'a, Option<Resource>> {
         Box::pin(async move {
+            let _read = self.whose.read().await;
             self.check_up()?;
             Ok(self.inner.lock().unwrap().resources.get(&(kind, id.to_owned())).cloned())
         })

@@ -5,9 +5,6 @@ use serde_json::{Value, json};
 use super::client::{Client, finish, go_on, respond, run_asr, run_tts};
 use super::{ASR, OMNI, TTS, plan};
 use crate::support::world::World;
-use gratis::dialect::Kind;
-use gratis::ledger::AccountId;
-use gratis::store::{Resource, ResourceStore};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_spoken_tasks_of_one_connection_are_settled_at_what_was_charged() {
@@ -230,19 +227,4 @@ async fn an_upstream_s_refusal_passes_as_it_is_and_costs_nothing() {
     again.say(&run_tts("hello")).await;
     assert_eq!(again.until("task-failed").await["header"]["error_code"], "AllocationQuota.FreeTierOnly");
     assert_eq!(world.received().await, received, "the pool was closed by the provider's word");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_task_with_another_accounts_voice_is_refused_before_it_goes_up() {
-    let world = World::new(plan()).await;
-    let account = AccountId::from("other");
-    let made = Resource { kind: Kind::Voice, id: "v-theirs".into(), account, created: world.clock.now(), task: None };
-    world.store.remember(made).await.unwrap();
-    let mut client = Client::inference(&world.origin).await;
-    let mut run = run_tts("hello");
-    run["payload"]["parameters"]["voice"] = json!("v-theirs");
-    client.say(&run).await;
-    let failed = client.until("task-failed").await;
-    assert_eq!(failed["header"]["error_code"], "NotFound", "{failed}");
-    assert_eq!((world.received().await, world.settled(TTS).await.held), (0, 0));
 }

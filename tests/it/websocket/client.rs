@@ -54,6 +54,10 @@ impl Client {
         self.0.send(Message::binary(bytes)).await.unwrap();
     }
 
+    pub async fn try_send(&mut self, bytes: Vec<u8>) -> bool {
+        self.0.send(Message::binary(bytes)).await.is_ok()
+    }
+
     pub async fn message(&mut self) -> Option<Result<Message, Error>> {
         let next = tokio::time::timeout(std::time::Duration::from_secs(180), self.0.next());
         next.await.expect("nothing came for 20 seconds")

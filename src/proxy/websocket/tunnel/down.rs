@@ -89,7 +89,7 @@ impl Tunnel {
         match &self.phase {
             Phase::Refusing(..) => {}
             Phase::Open | Phase::Gone { .. } | Phase::Closing { .. } => {
-                self.asking = None;
+                self.stop_asking();
                 self.phase = Phase::Closing { until, passes: true };
             }
         }

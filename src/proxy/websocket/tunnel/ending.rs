@@ -15,7 +15,7 @@ use super::{GOING_AWAY, NORMAL, Phase, Tunnel};
 impl Tunnel {
     /// Nothing more is heard of the client. What is in progress is read to its end, within the caps.
     pub(super) fn gone(&mut self) {
-        self.asking = None;
+        self.stop_asking();
         self.waiting = false;
         self.speech.refused();
         self.client.stop_reading();
@@ -29,6 +29,12 @@ impl Tunnel {
         }
     }
 
+    /// Whatever the store is being asked, nothing waits for the answer any more.
+    pub(super) fn stop_asking(&mut self) {
+        self.asking = None;
+        self.checking = None;
+    }
+
     /// Makes the upstream finish what its client left unfinished; answers whether it can.
     pub(super) fn finish(&mut self) -> bool {
         // In the middle of a message of the client's nothing can be said for it.
@@ -37,7 +43,7 @@ impl Tunnel {
 
     /// Nothing more of the client's goes up: once what is in progress has ended, the client is told why.
     pub(super) fn refuse(&mut self, fault: Fault) {
-        self.asking = None;
+        self.stop_asking();
         let completes = !self.speech.idle() && self.finish();
         let most = if completes { self.quota.drain_time } else { Duration::ZERO };
         self.phase = Phase::Refusing(Box::new(fault), Instant::now() + most);
@@ -46,10 +52,11 @@ impl Tunnel {
     /// Goes on to the next phase where this one is over.
     pub(super) fn move_on(&mut self) {
         let idle = self.speech.idle() && self.tail.is_none();
+        let asking = self.is_asking();
         // Behind its close the upstream says nothing more.
         let server_gone = self.upstream.is_some() && (self.server.closed || self.server.reader.is_none());
         match &mut self.phase {
-            Phase::Open if self.going_down && idle && self.asking.is_none() => {
+            Phase::Open if self.going_down && idle && !asking => {
                 self.farewell(&Fault::Ours(Rejection::ShuttingDown), true);
             }
             Phase::Open | Phase::Closing { .. } => {}
@@ -80,6 +87,7 @@ impl Tunnel {
 
     /// Tells both sides that it is over.
     pub(super) fn farewell(&mut self, fault: &Fault, silent: bool) {
+        self.stop_asking();
         let words = fault.words();
         self.record.code = Some(words.code.clone());
         if let Fault::Ours(rejection) = fault {

@@ -1,5 +1,7 @@
 //! The client's side of a tunnel: what it says goes up once it is held for.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use crate::dialect::{Ended, FrameError, OwnFrame, Part, Stretch};
@@ -74,6 +76,24 @@ impl Tunnel {
                 self.waiting = true;
                 self.ask(Some(call));
             }
+            Ok(Step::Check(things)) => {
+                let line = Arc::clone(&self.line);
+                self.checking = Some(Box::pin(async move { line.may_refer(&things).await }));
+            }
+            Err(fault) => {
+                self.client.held.clear();
+                self.refuse(fault);
+            }
+        }
+    }
+
+    /// Whether the client may refer to what its message names is known.
+    pub(super) fn checked(&mut self, answer: Result<(), Fault>) {
+        self.checking = None;
+        match answer {
+            Ok(()) if self.speech.may_send() => self.send_held(),
+            // A response began meanwhile: the message waits for the hold of the next one.
+            Ok(()) => self.waiting = true,
             Err(fault) => {
                 self.client.held.clear();
                 self.refuse(fault);
