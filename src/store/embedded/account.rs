@@ -247,7 +247,7 @@ impl Live {
 
     fn pool(&self, id: &PoolId, batch: &mut Batch) {
         if let Some(pool) = self.book.pools.get(id) {
-            batch.writes.push(Write::Pool { account: self.number, row: Box::new(PoolRow::of(id, pool)) });
+            batch.pools.insert((self.number, id.clone()), PoolRow::of(id, pool));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The way to the disk: what the books changed, in the order in which they changed, in groups.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -9,9 +10,9 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use super::fold::Folding;
 use super::mix::MixMap;
 use super::record::Body;
-use super::rows::{BalanceRow, Write};
+use super::rows::{BalanceRow, PoolRow, Write};
 use crate::clock::{Clock, Stopwatch};
-use crate::ledger::GrantId;
+use crate::ledger::{GrantId, PoolId};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How many changes may wait for company before the writer starts without being asked.
@@ -26,6 +27,8 @@ pub(super) struct Batch {
     pub(super) body: Body,
     /// What else changed, in order.
     pub(super) writes: Vec<Write>,
+    /// The pools as they are after the last change; they follow in the writes.
+    pub(super) pools: BTreeMap<(i64, PoolId), PoolRow>,
     /// The balances as they are after the last change; they follow in the body.
     pub(super) balances: MixMap<(i64, GrantId), BalanceRow>,
     /// Whether it has to survive a power loss before anyone is told.
@@ -45,6 +48,7 @@ impl Batch {
             number,
             body,
             writes,
+            pools: BTreeMap::new(),
             balances,
             full: false,
             group: Arc::new(Group::default()),
@@ -55,7 +59,8 @@ impl Batch {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.body.records() == 0 && self.writes.is_empty() && self.balances.is_empty() && !self.urgent && !self.led
+        let unchanged = self.body.records() == 0 && self.balances.is_empty();
+        unchanged && self.writes.is_empty() && self.pools.is_empty() && !self.urgent && !self.led
     }
 
     /// Whether the writer has to commit it without waiting for more.
@@ -341,6 +346,8 @@ impl Queue {
         balances.clear();
         let next = Batch::new(pending.batch.number + 1, body, writes, balances);
         let mut batch = std::mem::replace(&mut pending.batch, next);
+        let pools = take(&mut batch.pools).into_iter();
+        batch.writes.extend(pools.map(|((account, _), row)| Write::Pool { account, row: Box::new(row) }));
         for ((account, grant), row) in batch.balances.drain() {
             batch.body.balance(account, grant, &row);
         }
