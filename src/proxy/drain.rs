@@ -44,7 +44,7 @@ impl Drainer {
     }
 
     /// The client left, or gave up, before the head of the response came.
-    pub(super) fn adopt_head(&self, head: Sent, call: Call) {
+    pub(super) fn adopt_head(&self, head: Sent, call: Box<Call>) {
         let caps = call.drain_caps();
         self.adopt(caps, move || async move {
             // A time-out or a failure drops the call, and a dropped call is presumed at its hold.

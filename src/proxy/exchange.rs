@@ -34,7 +34,7 @@ pub(super) struct Call {
     pub(super) admission: Option<Admission>,
     /// The holds of an app's other models.
     pub(super) further: Vec<Admission>,
-    pub(super) record: Record,
+    pub(super) record: Box<Record>,
 }
 
 impl Call {
@@ -50,7 +50,7 @@ impl Call {
     }
 
     /// Begins to read a reply.
-    pub(super) fn meter(mut self, status: StatusCode, headers: &HeaderMap) -> Meter {
+    pub(super) fn meter(mut self: Box<Self>, status: StatusCode, headers: &HeaderMap) -> Meter {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let encoding = Encoding::of(text(CONTENT_ENCODING));
         self.record.status = status.as_u16();
@@ -64,7 +64,7 @@ impl Call {
     }
 
     /// The call did not come to a reply.
-    pub(super) fn failed(self, error: &SendError) -> Record {
+    pub(super) fn failed(self: Box<Self>, error: &SendError) -> Box<Record> {
         match UpstreamFailure::of(error) {
             UpstreamFailure::NotSent => self.not_sent(),
             UpstreamFailure::Broken => self.unreadable(),
@@ -72,14 +72,14 @@ impl Call {
     }
 
     /// Nothing went out: nothing was used.
-    pub(super) fn not_sent(mut self) -> Record {
+    pub(super) fn not_sent(mut self: Box<Self>) -> Box<Record> {
         self.upstream.breaker.not_sent();
         self.resolve(Resolution::Release);
         self.record
     }
 
     /// What came, if anything, does not tell the usage.
-    pub(super) fn unreadable(mut self) -> Record {
+    pub(super) fn unreadable(mut self: Box<Self>) -> Box<Record> {
         self.presume(None);
         self.record
     }
@@ -186,17 +186,17 @@ impl Call {
 
 /// A call that is under way until its head comes. Dropped before, it goes on in the background: it may have been charged.
 pub(super) struct AwaitingHead {
-    state: Option<(Sent, Call)>,
+    state: Option<(Sent, Box<Call>)>,
 }
 
 impl AwaitingHead {
-    pub(super) fn new(head: Sent, call: Call) -> Self {
+    pub(super) fn new(head: Sent, call: Box<Call>) -> Self {
         Self { state: Some((head, call)) }
     }
 }
 
 impl Future for AwaitingHead {
-    type Output = (Result<Response<UpstreamBody>, SendError>, Call);
+    type Output = (Result<Response<UpstreamBody>, SendError>, Box<Call>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some((head, _)) = &mut self.state else { return Poll::Pending };
@@ -223,7 +223,7 @@ pub(super) struct Meter {
     status: StatusCode,
     /// Whether the reply closes something: its end then waits longer.
     closing: bool,
-    call: Call,
+    call: Box<Call>,
 }
 
 impl Meter {

@@ -49,17 +49,19 @@ impl Proxy {
     {
         let shared = self.shared.load_full();
         let id = HoldId(uuid::Uuid::now_v7().as_u128());
-        let mut record = Record::new(id, &self.parts.metrics, shared.settings.log_requests);
+        let mut record = Box::new(Record::new(id, &self.parts.metrics, shared.settings.log_requests));
         // An error of ours has the shape of the path's family, also where the path does not exist.
         let shape = ErrorShape::of(request.uri().path(), request.headers());
         record.traces = self.parts.beside.get().and_then(|beside| beside.traces.clone());
-        match self.prepare(request, &shared, &mut record).await {
+        // By itself, so that its future is gone before the next one begins.
+        let prepared = self.prepare(request, &shared, &mut record).await;
+        match prepared {
             // What is rare is put aside, so that the future of a metered call, which is moved when it begins, stays small.
             Ok(Prepared::Beside(beside)) => match Box::pin(forward::send(&self.parts, *beside, &mut record)).await {
                 Ok(response) => response,
                 Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
             },
-            Ok(Prepared::Metered(ready)) => match send::send(&self.parts, shared, *ready, record).await {
+            Ok(Prepared::Metered(ready)) => match send::send(&self.parts, shared, ready, record).await {
                 Ok(response) => response,
                 Err((rejection, record)) => self.reject(&rejection, shape, id, record),
             },
@@ -78,7 +80,7 @@ impl Proxy {
         rejection: &Rejection,
         shape: ErrorShape,
         id: HoldId,
-        record: Option<Record>,
+        record: Option<Box<Record>>,
     ) -> Response<ReplyBody> {
         let mut response = rejection.response(shape, &headers::request_id(id));
         headers::add_request_id(response.headers_mut(), id);

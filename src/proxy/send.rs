@@ -37,15 +37,15 @@ pub(super) struct Ready {
 }
 
 /// A rejection, and the record where it has not gone on with the call.
-type Failed = (Rejection, Option<Record>);
+type Failed = (Rejection, Option<Box<Record>>);
 
 pub(super) async fn send(
     parts: &Arc<ProxyParts>,
     shared: Arc<Shared>,
-    ready: Ready,
-    record: Record,
+    ready: Box<Ready>,
+    record: Box<Record>,
 ) -> Result<Response<ReplyBody>, Failed> {
-    let Ready { watch, route, client, stream, task, strip_usage, body, told, admission, further, upstream } = ready;
+    let Ready { watch, route, client, stream, task, strip_usage, body, told, admission, further, upstream } = *ready;
     let mut to_upstream = headers::to_upstream(&client, upstream.authorization(), route.dialect, stream);
     headers::json_body(&mut to_upstream);
     if task {
@@ -56,8 +56,17 @@ pub(super) async fn send(
     parts.metrics.admission_seconds.observe(begun.as_secs_f64());
     let admission = Some(admission);
     let served_by = Arc::clone(&upstream);
-    let call =
-        Call { parts: Arc::clone(parts), shared, upstream: served_by, watch, strip_usage, admission, further, record };
+    let parts_of_call = Arc::clone(parts);
+    let call = Box::new(Call {
+        parts: parts_of_call,
+        shared,
+        upstream: served_by,
+        watch,
+        strip_usage,
+        admission,
+        further,
+        record,
+    });
     if !may_be_sent(call.record.elapsed(), call.max_call()) {
         return Err((Rejection::Upstream(UpstreamTrouble::Timeout), Some(call.not_sent())));
     }
@@ -96,7 +105,7 @@ pub(super) async fn send(
     }
 }
 
-fn reply(response: Response<UpstreamBody>, call: Call, told: AdmissionHeaders) -> Response<ReplyBody> {
+fn reply(response: Response<UpstreamBody>, call: Box<Call>, told: AdmissionHeaders) -> Response<ReplyBody> {
     let (mut head, body) = response.into_parts();
     headers::from_upstream(&mut head.headers);
     let taken_out = call.strip_usage && head.status.is_success();

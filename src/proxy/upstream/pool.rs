@@ -67,7 +67,8 @@ impl Pool {
         loop {
             let (wire, used_before) = match self.take() {
                 Some(wire) => (wire, true),
-                None => (self.connect().await?, false),
+                // Put aside, so that the future of a request on a connection that is there stays small.
+                None => (Box::pin(self.connect()).await?, false),
             };
             let (answer, wire) = exchange(wire, request).await;
             let mut error = match answer {
