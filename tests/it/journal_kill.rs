@@ -64,7 +64,11 @@ async fn kill_at_any_instant_forgets_nothing_that_counts() {
     fresh(dir.path()).await;
     let mut told = Told::default();
     let mut pause = 7;
-    for _ in 0..25 {
+    // On a busy machine a child comes to little before it is killed: then there are more of them.
+    for round in 0..250 {
+        if round >= 25 && told.took.len() > 1_000 && told.parked.len() > 100 {
+            break;
+        }
         pause = (pause * 31 + 17) % 97;
         let mut running = child(&[], "journal-spend", dir.path()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(pause + 20));

@@ -72,7 +72,11 @@ async fn kill_at_any_instant_forgets_nothing_and_spends_nothing_twice() {
     fresh(dir.path()).await;
     let mut told = Told::default();
     let mut pause = 7;
-    for round in 0..50 {
+    // On a busy machine a child comes to little before it is killed: then there are more of them.
+    for round in 0..500 {
+        if round >= 50 && told.admitted.len() > 1_000 {
+            break;
+        }
         pause = (pause * 31 + 17) % 97;
         let running = child(&[], "spend", dir.path()).spawn().unwrap();
         let lines = kill_after(running, Duration::from_millis(pause + 3));
