@@ -1,7 +1,11 @@
 //! Finding a few members of a JSON object in bytes that arrive in any pieces, in constant memory: those of its top level, and
 //! those inside of one member, the wrapper.
 
+mod captured;
+
 use memchr::memchr2;
+
+pub(super) use captured::Captured;
 
 /// The longest value that is kept; a usage or an error envelope is far below it.
 const MAX_VALUE: usize = 64 * 1024;
@@ -53,35 +57,6 @@ pub(super) enum Choices {
     Empty,
     /// Anything else; it stays so.
     Filled,
-}
-
-/// A value that was captured as it is written.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Captured {
-    bytes: Vec<u8>,
-    overflown: bool,
-    complete: bool,
-}
-
-impl Captured {
-    /// The value, once it is complete; an empty one stands for a value that was too long to be kept.
-    pub(super) fn value(&self) -> Option<&[u8]> {
-        self.complete.then_some(if self.overflown { &[] } else { self.bytes.trim_ascii() })
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.overflown = false;
-        self.complete = false;
-    }
-
-    fn push(&mut self, bytes: &[u8], limit: usize) {
-        if self.bytes.len().saturating_add(bytes.len()) > limit {
-            self.overflown = true;
-        } else {
-            self.bytes.extend_from_slice(bytes);
-        }
-    }
 }
 
 /// The scanner. It trusts the form of what is between the members that it looks for: whether a captured value is sound
@@ -159,21 +134,20 @@ impl JsonScan {
 
     /// Reads on inside a string, to its end at most.
     fn in_string<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let mut end = usize::from(std::mem::take(&mut self.escaped));
-        while let Some(at) = bytes.get(end..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-            end += at;
-            if bytes.get(end) == Some(&b'"') {
+        let from = usize::from(std::mem::take(&mut self.escaped));
+        match closing_quote(bytes, from) {
+            Ok(end) => {
                 self.keep(bytes.get(..end).unwrap_or_default());
                 self.string = false;
                 self.end_of_string();
-                return bytes.get(end + 1..).unwrap_or_default();
+                bytes.get(end + 1..).unwrap_or_default()
             }
-            end += 2;
+            Err(escaped) => {
+                self.escaped = escaped;
+                self.keep(bytes);
+                &[]
+            }
         }
-        // An escape whose second half is still to come.
-        self.escaped = end > bytes.len();
-        self.keep(bytes);
-        &[]
     }
 
     /// Keeps a part of a key or of a value that matters.
@@ -198,8 +172,10 @@ impl JsonScan {
 
     /// Reads on outside of strings, to the next string or the end of the object at most.
     fn structure<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        for (at, &byte) in bytes.iter().enumerate() {
-            let rest = bytes.get(at + 1..).unwrap_or_default();
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            at += 1;
+            let rest = bytes.get(at..).unwrap_or_default();
             match byte {
                 b' ' | b'\t' | b'\n' | b'\r' => {}
                 _ if self.progress == Progress::Before => {
@@ -220,10 +196,48 @@ impl JsonScan {
                     if self.string {
                         return rest;
                     }
+                    if self.depth > self.floor && self.passes_over() {
+                        at += self.pass_over(rest);
+                        if self.string {
+                            return bytes.get(at..).unwrap_or_default();
+                        }
+                    }
                 }
             }
         }
         &[]
+    }
+
+    /// Whether nothing of the value that is being read matters any more.
+    fn passes_over(&self) -> bool {
+        !(self.captures() || self.field == Some(Field::Choices) && self.choices == Choices::Open)
+    }
+
+    /// Passes over what is deeper inside, to the end of the value at most. The answer is how far it came.
+    fn pass_over(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            at += 1;
+            match byte {
+                b'"' => match closing_quote(bytes, at) {
+                    Ok(end) => at = end + 1,
+                    Err(_) => {
+                        // It goes on in the next piece.
+                        self.string = true;
+                        break;
+                    }
+                },
+                b'{' | b'[' => self.depth = self.depth.saturating_add(1),
+                b'}' | b']' => {
+                    self.depth -= 1;
+                    if self.depth == self.floor {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        at
     }
 
     /// A byte between the members of the object, or one that begins a value of it.
@@ -330,4 +344,17 @@ impl JsonScan {
         }
         self.value.clear();
     }
+}
+
+/// Where the string ends that `bytes` are inside of, looked for from `from` on; otherwise whether they end within an escape.
+fn closing_quote(bytes: &[u8], from: usize) -> Result<usize, bool> {
+    let mut end = from;
+    while let Some(at) = bytes.get(end..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        end += at;
+        if bytes.get(end) == Some(&b'"') {
+            return Ok(end);
+        }
+        end += 2;
+    }
+    Err(end > bytes.len())
 }

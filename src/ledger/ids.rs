@@ -32,6 +32,12 @@ macro_rules! name {
             }
         }
 
+        impl From<Arc<str>> for $type {
+            fn from(text: Arc<str>) -> Self {
+                Self(text)
+            }
+        }
+
         impl From<String> for $type {
             fn from(text: String) -> Self {
                 Self(text.into())

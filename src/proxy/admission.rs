@@ -177,7 +177,7 @@ impl Gate {
         let mut asked = self.ask(account, &reserve).await;
         if let Answered::Refused(Refusal::Busy, shortfall) = asked.answer {
             let lost = asked.lost;
-            asked = self.wait_in_line(account, &reserve, patience, shortfall).await;
+            asked = Box::pin(self.wait_in_line(account, &reserve, patience, shortfall)).await;
             asked.lost |= lost;
         }
         let Asked { answer, lost } = asked;

@@ -12,13 +12,14 @@ use crate::store::Caller;
 
 use super::admission::Admission;
 use super::bound;
+use super::forward;
 use super::handler::{Prepared, beside_the_quota, shown};
+use super::headers::AdmissionHeaders;
 use super::parts::Proxy;
 use super::record::Record;
 use super::rejection::Rejection;
 use super::send::Ready;
 use super::settings::{App, Shared};
-use super::{forward, headers};
 
 /// What an app of several models is called where one model is named: in logs, metrics and traces.
 const SEVERAL: &str = "app";
@@ -56,7 +57,7 @@ impl Proxy {
             upstream.breaker.not_sent();
             record.decision.refused(rejection);
         })?;
-        let told = headers::told_of_app(record.id, &admissions);
+        let told = AdmissionHeaders::of_app(record.id, &admissions);
         let (mut admissions, stream) = (admissions.into_iter(), facts.stream);
         // The configuration takes no app without a model.
         let admission = admissions.next().ok_or(Rejection::Internal)?;

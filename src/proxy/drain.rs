@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper_util::client::legacy::ResponseFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -13,6 +11,7 @@ use crate::telemetry::Metrics;
 
 use super::exchange::{Call, Meter};
 use super::settings::OnDisconnect;
+use super::upstream::{Sent, UpstreamBody};
 
 /// The caps of one drained response.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +44,7 @@ impl Drainer {
     }
 
     /// The client left, or gave up, before the head of the response came.
-    pub(super) fn adopt_head(&self, head: ResponseFuture, call: Call) {
+    pub(super) fn adopt_head(&self, head: Sent, call: Box<Call>) {
         let caps = call.drain_caps();
         self.adopt(caps, move || async move {
             // A time-out or a failure drops the call, and a dropped call is presumed at its hold.
@@ -62,7 +61,7 @@ impl Drainer {
     }
 
     /// The client left in the middle of the response.
-    pub(super) fn adopt_body(&self, body: Incoming, meter: Meter) {
+    pub(super) fn adopt_body(&self, body: UpstreamBody, meter: Meter) {
         let caps = meter.drain_caps();
         self.adopt(caps, move || read_on(body, meter, caps));
     }
@@ -91,7 +90,7 @@ impl Drainer {
     }
 }
 
-async fn read_on(mut body: Incoming, mut meter: Meter, caps: DrainCaps) {
+async fn read_on(mut body: UpstreamBody, mut meter: Meter, caps: DrainCaps) {
     let mut left = caps.bytes;
     let reading = async {
         loop {

@@ -8,8 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::{Error, ResponseFuture};
 use tokio::sync::oneshot;
 
 use crate::dialect::{Api, Encoding, Finding, Kind, ModelUsage, Observer, Seen, Watch};
@@ -23,7 +21,7 @@ use super::record::Record;
 use super::rules::Verdict;
 use super::settings::Shared;
 use super::settlement::{Settled, when_all};
-use super::upstream::{Upstream, UpstreamFailure};
+use super::upstream::{SendError, Sent, Upstream, UpstreamBody, UpstreamFailure};
 use super::{tasks, truth, uncovered};
 
 /// An admitted call: the duty to resolve its hold, with everything that this needs. Dropped, it is presumed at its hold.
@@ -36,7 +34,7 @@ pub(super) struct Call {
     pub(super) admission: Option<Admission>,
     /// The holds of an app's other models.
     pub(super) further: Vec<Admission>,
-    pub(super) record: Record,
+    pub(super) record: Box<Record>,
 }
 
 impl Call {
@@ -52,7 +50,7 @@ impl Call {
     }
 
     /// Begins to read a reply.
-    pub(super) fn meter(mut self, status: StatusCode, headers: &HeaderMap) -> Meter {
+    pub(super) fn meter(mut self: Box<Self>, status: StatusCode, headers: &HeaderMap) -> Meter {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let encoding = Encoding::of(text(CONTENT_ENCODING));
         self.record.status = status.as_u16();
@@ -66,7 +64,7 @@ impl Call {
     }
 
     /// The call did not come to a reply.
-    pub(super) fn failed(self, error: &Error) -> Record {
+    pub(super) fn failed(self: Box<Self>, error: &SendError) -> Box<Record> {
         match UpstreamFailure::of(error) {
             UpstreamFailure::NotSent => self.not_sent(),
             UpstreamFailure::Broken => self.unreadable(),
@@ -74,14 +72,14 @@ impl Call {
     }
 
     /// Nothing went out: nothing was used.
-    pub(super) fn not_sent(mut self) -> Record {
+    pub(super) fn not_sent(mut self: Box<Self>) -> Box<Record> {
         self.upstream.breaker.not_sent();
         self.resolve(Resolution::Release);
         self.record
     }
 
     /// What came, if anything, does not tell the usage.
-    pub(super) fn unreadable(mut self) -> Record {
+    pub(super) fn unreadable(mut self: Box<Self>) -> Box<Record> {
         self.presume(None);
         self.record
     }
@@ -188,17 +186,17 @@ impl Call {
 
 /// A call that is under way until its head comes. Dropped before, it goes on in the background: it may have been charged.
 pub(super) struct AwaitingHead {
-    state: Option<(ResponseFuture, Call)>,
+    state: Option<(Sent, Box<Call>)>,
 }
 
 impl AwaitingHead {
-    pub(super) fn new(head: ResponseFuture, call: Call) -> Self {
+    pub(super) fn new(head: Sent, call: Box<Call>) -> Self {
         Self { state: Some((head, call)) }
     }
 }
 
 impl Future for AwaitingHead {
-    type Output = (Result<Response<Incoming>, Error>, Call);
+    type Output = (Result<Response<UpstreamBody>, SendError>, Box<Call>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some((head, _)) = &mut self.state else { return Poll::Pending };
@@ -225,7 +223,7 @@ pub(super) struct Meter {
     status: StatusCode,
     /// Whether the reply closes something: its end then waits longer.
     closing: bool,
-    call: Call,
+    call: Box<Call>,
 }
 
 impl Meter {

@@ -8,7 +8,6 @@ use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Response};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 
 use crate::dialect::{Kind, Reference, Route};
 use crate::ledger::AccountId;
@@ -20,7 +19,7 @@ use super::parts::ProxyParts;
 use super::record::Record;
 use super::rejection::{Rejection, UpstreamTrouble};
 use super::tasks::{self, MAX_REPLY};
-use super::upstream::{Upstream, UpstreamFailure};
+use super::upstream::{Upstream, UpstreamBody, UpstreamFailure};
 
 /// A call that costs nothing, ready to be sent.
 pub(super) struct Beside {
@@ -77,7 +76,7 @@ pub(super) async fn send(
     let response = match answer {
         Err(_) => return Err(Rejection::Upstream(UpstreamTrouble::Timeout)),
         Ok(Err(error)) => {
-            tracing::warn!(request_id = %record.id, upstream = upstream.name(), error = %error, "the upstream failed");
+            tracing::warn!(request_id = headers::request_id(record.id), upstream = upstream.name(), error = %error, "the upstream failed");
             return Err(match UpstreamFailure::of(&error) {
                 UpstreamFailure::NotSent => Rejection::Upstream(UpstreamTrouble::Unreachable),
                 UpstreamFailure::Broken => Rejection::Upstream(UpstreamTrouble::Broken),
@@ -103,7 +102,7 @@ pub(super) async fn send(
     Ok(Response::from_parts(head, body))
 }
 
-async fn whole(upstream: &Upstream, body: Incoming) -> Result<Bytes, Rejection> {
+async fn whole(upstream: &Upstream, body: UpstreamBody) -> Result<Bytes, Rejection> {
     let read = Limited::new(body, MAX_REPLY).collect();
     match tokio::time::timeout(upstream.head_timeout(), read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),

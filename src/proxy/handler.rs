@@ -20,6 +20,7 @@ use super::body;
 use super::bound::{self, CallBound};
 use super::breaker::Paused;
 use super::forward::{self, Beside, Then};
+use super::headers::{self, AdmissionHeaders};
 use super::metered_body::ReplyBody;
 use super::parts::Proxy;
 use super::record::Record;
@@ -28,7 +29,7 @@ use super::send::{self, Ready};
 use super::settings::Shared;
 use super::upstream::Upstream;
 use super::websocket::Opening;
-use super::{headers, strict, tasks, websocket};
+use super::{strict, tasks, websocket};
 
 /// A request that may go upstream.
 pub(super) enum Prepared {
@@ -48,17 +49,19 @@ impl Proxy {
     {
         let shared = self.shared.load_full();
         let id = HoldId(uuid::Uuid::now_v7().as_u128());
-        let mut record = Record::new(id, &self.parts.metrics, shared.settings.log_requests);
+        let mut record = Box::new(Record::new(id, &self.parts.metrics, shared.settings.log_requests));
         // An error of ours has the shape of the path's family, also where the path does not exist.
         let shape = ErrorShape::of(request.uri().path(), request.headers());
         record.traces = self.parts.beside.get().and_then(|beside| beside.traces.clone());
-        match self.prepare(request, &shared, &mut record).await {
+        // By itself, so that its future is gone before the next one begins.
+        let prepared = self.prepare(request, &shared, &mut record).await;
+        match prepared {
             // What is rare is put aside, so that the future of a metered call, which is moved when it begins, stays small.
             Ok(Prepared::Beside(beside)) => match Box::pin(forward::send(&self.parts, *beside, &mut record)).await {
                 Ok(response) => response,
                 Err(rejection) => self.reject(&rejection, shape, id, Some(record)),
             },
-            Ok(Prepared::Metered(ready)) => match send::send(&self.parts, shared, *ready, record).await {
+            Ok(Prepared::Metered(ready)) => match send::send(&self.parts, shared, ready, record).await {
                 Ok(response) => response,
                 Err((rejection, record)) => self.reject(&rejection, shape, id, record),
             },
@@ -77,7 +80,7 @@ impl Proxy {
         rejection: &Rejection,
         shape: ErrorShape,
         id: HoldId,
-        record: Option<Record>,
+        record: Option<Box<Record>>,
     ) -> Response<ReplyBody> {
         let mut response = rejection.response(shape, &headers::request_id(id));
         headers::add_request_id(response.headers_mut(), id);
@@ -93,7 +96,7 @@ impl Proxy {
         if let Rejection::Store(error) = rejection
             && error.kind != StoreErrorKind::NotInitialised
         {
-            tracing::error!(request_id = %headers::request_id(id), error = %error, "the store could not answer");
+            tracing::error!(request_id = headers::request_id(id), error = %error, "the store could not answer");
         }
         response
     }
@@ -235,8 +238,7 @@ impl Proxy {
         (record.decision.sent_answer, record.decision.sent_thinking) = (clamp.answer, clamp.thinking_budget);
         record.decision.lowered = lowered;
         let body = facts.splice(body, &clamp);
-        let mut told = headers::told(&admission, model, &clamp, lowered);
-        headers::add_stripped(&mut told, &record.decision.stripped);
+        let told = AdmissionHeaders::of(&admission, model, lowered.then_some(clamp), &record.decision.stripped);
         Ok(Prepared::Metered(Box::new(Ready {
             watch: Watch { api, unit: model.unit },
             route: route.clone(),

@@ -7,7 +7,7 @@ use http::header::{
 
 use crate::catalogue::Model;
 use crate::dialect::{Clamp, Dialect, Encoding};
-use crate::ledger::HoldId;
+use crate::ledger::{HoldId, Timestamp};
 
 use super::admission::Admission;
 
@@ -85,29 +85,30 @@ pub(super) fn json_body(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
 }
 
-/// Takes out what belongs to one connection (RFC 9110 7.6.1), and what only Gratis may say.
+/// What belongs to one connection (RFC 9110 7.6.1).
+const HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Takes out what belongs to one connection, and what only Gratis may say.
 pub(super) fn from_upstream(headers: &mut HeaderMap) {
-    let mut named: Vec<HeaderName> = Vec::new();
+    let mut gone: Vec<HeaderName> = Vec::new();
+    for name in headers.keys().filter(|name| HOP.contains(name) || name.as_str().starts_with("x-gratis-")) {
+        gone.push(name.clone());
+    }
     for value in headers.get_all(CONNECTION) {
         let list = value.to_str().unwrap_or_default().split(',');
-        named.extend(list.filter_map(|name| HeaderName::try_from(name.trim()).ok()));
+        gone.extend(list.filter_map(|name| HeaderName::try_from(name.trim()).ok()));
     }
-    let hop = [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ];
-    for name in hop.iter().chain(&named) {
-        headers.remove(name);
-    }
-    let ours: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with("x-gratis-")).cloned().collect();
-    for name in ours {
+    for name in gone {
         headers.remove(name);
     }
 }
@@ -125,48 +126,76 @@ pub(super) fn add_request_id(to: &mut HeaderMap, id: HoldId) {
     }
 }
 
-/// Says what was left out of the request.
-pub(super) fn add_stripped(headers: &mut HeaderMap, stripped: &[String]) {
-    if !stripped.is_empty()
-        && let Ok(said) = HeaderValue::try_from(stripped.join(", "))
-    {
-        headers.insert(STRIPPED, said);
-    }
-}
-
-/// What the client is told of the admission of an app's models: together, and whether any of them may cost money.
-pub(super) fn told_of_app(id: HoldId, admissions: &[Admission]) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(4);
-    add_request_id(&mut headers, id);
-    let may_cost = admissions.iter().any(|admission| admission.admitted.may_cost);
-    headers.insert(BILLING, HeaderValue::from_static(if may_cost { "paid" } else { "free" }));
-    let held = |one: &Admission| one.admitted.input.saturating_add(one.admitted.output);
-    let held = admissions.iter().map(held).fold(0, u64::saturating_add);
-    headers.insert(HELD, HeaderValue::from(held));
-    headers
-}
-
 /// What the client is told of its admission (A8).
-pub(super) fn told(admission: &Admission, model: &Model, clamp: &Clamp, lowered: bool) -> HeaderMap {
-    let admitted = &admission.admitted;
-    let mut headers = HeaderMap::with_capacity(8);
-    add_request_id(&mut headers, admission.hold);
-    if let Ok(model) = HeaderValue::from_str(model.code.as_str()) {
-        headers.insert(MODEL, model);
-    }
-    headers.insert(BILLING, HeaderValue::from_static(if admitted.may_cost { "paid" } else { "free" }));
-    headers.insert(AVAILABLE, HeaderValue::from(admitted.available.max(0)));
-    headers.insert(HELD, HeaderValue::from(admitted.input.saturating_add(admitted.output)));
-    let expires = admitted.expires.map(|end| end.to_rfc3339());
-    if let Some(Ok(expires)) = expires.map(HeaderValue::try_from) {
-        headers.insert(EXPIRES, expires);
-    }
-    if lowered {
-        let bounds = [("max_tokens", clamp.answer), ("thinking_budget", clamp.thinking_budget)];
-        let said = bounds.iter().filter_map(|(name, value)| value.map(|value| format!("{name}={value}")));
-        if let Ok(said) = HeaderValue::try_from(said.collect::<Vec<_>>().join(", ")) {
-            headers.insert(CLAMPED, said);
+pub(super) struct AdmissionHeaders {
+    pub(super) id: HoldId,
+    /// The model that served; an app has several.
+    pub(super) model: Option<HeaderValue>,
+    pub(super) may_cost: bool,
+    /// What is left beside the hold, in one pool.
+    pub(super) available: Option<i64>,
+    pub(super) held: u64,
+    pub(super) expires: Option<Timestamp>,
+    /// The bounds that went upstream, where they are below what was asked.
+    pub(super) lowered: Option<Clamp>,
+    pub(super) stripped: Vec<String>,
+}
+
+impl AdmissionHeaders {
+    /// Of the one hold of a call.
+    pub(super) fn of(admission: &Admission, model: &Model, lowered: Option<Clamp>, stripped: &[String]) -> Self {
+        let admitted = &admission.admitted;
+        Self {
+            id: admission.hold,
+            model: HeaderValue::from_str(model.code.as_str()).ok(),
+            may_cost: admitted.may_cost,
+            available: Some(admitted.available.max(0)),
+            held: admitted.input.saturating_add(admitted.output),
+            expires: admitted.expires,
+            lowered,
+            stripped: stripped.to_vec(),
         }
     }
-    headers
+
+    /// Of the holds of an app's models: together, and whether any of them may cost money.
+    pub(super) fn of_app(id: HoldId, admissions: &[Admission]) -> Self {
+        let held = |one: &Admission| one.admitted.input.saturating_add(one.admitted.output);
+        Self {
+            id,
+            model: None,
+            may_cost: admissions.iter().any(|admission| admission.admitted.may_cost),
+            available: None,
+            held: admissions.iter().map(held).fold(0, u64::saturating_add),
+            expires: None,
+            lowered: None,
+            stripped: Vec::new(),
+        }
+    }
+
+    pub(super) fn write(self, to: &mut HeaderMap) {
+        add_request_id(to, self.id);
+        if let Some(model) = self.model {
+            to.insert(MODEL, model);
+        }
+        to.insert(BILLING, HeaderValue::from_static(if self.may_cost { "paid" } else { "free" }));
+        if let Some(available) = self.available {
+            to.insert(AVAILABLE, HeaderValue::from(available));
+        }
+        to.insert(HELD, HeaderValue::from(self.held));
+        if let Some(Ok(expires)) = self.expires.map(|end| HeaderValue::try_from(end.to_rfc3339())) {
+            to.insert(EXPIRES, expires);
+        }
+        if let Some(clamp) = self.lowered {
+            let bounds = [("max_tokens", clamp.answer), ("thinking_budget", clamp.thinking_budget)];
+            let said = bounds.iter().filter_map(|(name, value)| value.map(|value| format!("{name}={value}")));
+            if let Ok(said) = HeaderValue::try_from(said.collect::<Vec<_>>().join(", ")) {
+                to.insert(CLAMPED, said);
+            }
+        }
+        if !self.stripped.is_empty()
+            && let Ok(said) = HeaderValue::try_from(self.stripped.join(", "))
+        {
+            to.insert(STRIPPED, said);
+        }
+    }
 }

@@ -6,13 +6,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use super::exchange::Meter;
 use super::gather::Gather;
 use super::settlement::Settled;
+use super::upstream::UpstreamBody;
 
 /// The body of every response.
 pub struct ReplyBody(Kind);
@@ -21,7 +21,7 @@ enum Kind {
     /// Bytes that are there.
     Whole(Option<Bytes>),
     /// The upstream's, unwatched: it costs nothing.
-    Plain(Incoming),
+    Plain(UpstreamBody),
     /// The upstream's, watched.
     Metered(Box<MeteredBody>),
 }
@@ -42,12 +42,12 @@ impl ReplyBody {
         Self(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 
-    pub(super) fn plain(body: Incoming) -> Self {
+    pub(super) fn plain(body: UpstreamBody) -> Self {
         Self(Kind::Plain(body))
     }
 
     /// `whole`: nothing will be taken out, so that the length is the upstream's.
-    pub(super) fn metered(body: Incoming, meter: Meter, whole: bool) -> Self {
+    pub(super) fn metered(body: UpstreamBody, meter: Meter, whole: bool) -> Self {
         let length = body.size_hint().exact().filter(|_| whole);
         Self(Kind::Metered(Box::new(MeteredBody {
             body: Some(body),
@@ -93,7 +93,7 @@ impl Body for ReplyBody {
 }
 
 struct MeteredBody {
-    body: Option<Incoming>,
+    body: Option<UpstreamBody>,
     meter: Option<Meter>,
     /// What came and did not go on yet.
     gather: Gather,

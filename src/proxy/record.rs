@@ -8,6 +8,7 @@ use crate::ledger::{AccountId, HoldId, KeyId, ModelCode, Resolution, Usage};
 use crate::telemetry::{Metrics, ModelMetrics};
 
 use super::crowd::KeyPlace;
+use super::headers::request_id;
 use super::trace::{Decision, Trace, Traces};
 
 /// What the line says of a client that left before there was a response; nobody is sent it.
@@ -95,7 +96,7 @@ impl Record {
         }
         let flags = &finding.flags;
         if flags.usage_malformed || flags.usage_decreased || flags.total_mismatch || flags.undecodable {
-            tracing::warn!(request_id = %self.id, model = self.model.as_ref().map(ModelCode::as_str), flags = ?flags, "the upstream's usage is odd");
+            tracing::warn!(request_id = request_id(self.id), model = self.model.as_ref().map(ModelCode::as_str), flags = ?flags, "the upstream's usage is odd");
         }
     }
 
@@ -143,9 +144,12 @@ impl Drop for Record {
             return;
         }
         let usage = self.usage.unwrap_or_default();
+        // As the client was told it.
+        let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+        let id = uuid::Uuid::from_u128(self.id.0).as_hyphenated().encode_lower(&mut buffer);
         tracing::info!(
             target: "gratis::request",
-            request_id = %self.id,
+            request_id = &*id,
             operation = self.operation,
             status = self.status,
             code = self.code.as_deref(),

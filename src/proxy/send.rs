@@ -5,20 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Response};
-use hyper::body::Incoming;
 
 use crate::dialect::{Route, Watch};
 
 use super::admission::Admission;
 use super::exchange::{AwaitingHead, Call};
-use super::headers;
+use super::headers::{self, AdmissionHeaders};
 use super::metered_body::ReplyBody;
 use super::parts::ProxyParts;
 use super::record::Record;
 use super::rejection::{Rejection, UpstreamTrouble};
 use super::rules::may_be_sent;
 use super::settings::Shared;
-use super::upstream::{Upstream, UpstreamFailure};
+use super::upstream::{Upstream, UpstreamBody, UpstreamFailure};
 
 /// An admitted call, ready to be sent.
 pub(super) struct Ready {
@@ -30,7 +29,7 @@ pub(super) struct Ready {
     pub(super) strip_usage: bool,
     pub(super) body: Bytes,
     /// What the client will be told of its admission.
-    pub(super) told: HeaderMap,
+    pub(super) told: AdmissionHeaders,
     pub(super) admission: Admission,
     /// The holds of an app's other models.
     pub(super) further: Vec<Admission>,
@@ -38,15 +37,15 @@ pub(super) struct Ready {
 }
 
 /// A rejection, and the record where it has not gone on with the call.
-type Failed = (Rejection, Option<Record>);
+type Failed = (Rejection, Option<Box<Record>>);
 
 pub(super) async fn send(
     parts: &Arc<ProxyParts>,
     shared: Arc<Shared>,
-    ready: Ready,
-    record: Record,
+    ready: Box<Ready>,
+    record: Box<Record>,
 ) -> Result<Response<ReplyBody>, Failed> {
-    let Ready { watch, route, client, stream, task, strip_usage, body, told, admission, further, upstream } = ready;
+    let Ready { watch, route, client, stream, task, strip_usage, body, told, admission, further, upstream } = *ready;
     let mut to_upstream = headers::to_upstream(&client, upstream.authorization(), route.dialect, stream);
     headers::json_body(&mut to_upstream);
     if task {
@@ -57,8 +56,17 @@ pub(super) async fn send(
     parts.metrics.admission_seconds.observe(begun.as_secs_f64());
     let admission = Some(admission);
     let served_by = Arc::clone(&upstream);
-    let call =
-        Call { parts: Arc::clone(parts), shared, upstream: served_by, watch, strip_usage, admission, further, record };
+    let parts_of_call = Arc::clone(parts);
+    let call = Box::new(Call {
+        parts: parts_of_call,
+        shared,
+        upstream: served_by,
+        watch,
+        strip_usage,
+        admission,
+        further,
+        record,
+    });
     if !may_be_sent(call.record.elapsed(), call.max_call()) {
         return Err((Rejection::Upstream(UpstreamTrouble::Timeout), Some(call.not_sent())));
     }
@@ -75,13 +83,18 @@ pub(super) async fn send(
         // Neither is a reply to a call: a redirect, followed, would lead past the counter, and nobody asked for an upgrade.
         Ok(response) if response.status().is_redirection() || response.status().is_informational() => {
             let status = response.status().as_u16();
-            tracing::warn!(request_id = %call.record.id, upstream = upstream.name(), status, "the upstream gave no reply");
+            tracing::warn!(
+                request_id = headers::request_id(call.record.id),
+                upstream = upstream.name(),
+                status,
+                "the upstream gave no reply"
+            );
             Err((Rejection::Upstream(UpstreamTrouble::Broken), Some(call.unreadable())))
         }
         Ok(response) => Ok(reply(response, call, told)),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(request_id = %call.record.id, upstream = upstream.name(), error = %error, cause, "the upstream failed");
+            tracing::warn!(request_id = headers::request_id(call.record.id), upstream = upstream.name(), error = %error, cause, "the upstream failed");
             match UpstreamFailure::of(&error) {
                 UpstreamFailure::NotSent => {
                     Err((Rejection::Upstream(UpstreamTrouble::Unreachable), Some(call.not_sent())))
@@ -92,7 +105,7 @@ pub(super) async fn send(
     }
 }
 
-fn reply(response: Response<Incoming>, call: Call, told: HeaderMap) -> Response<ReplyBody> {
+fn reply(response: Response<UpstreamBody>, call: Box<Call>, told: AdmissionHeaders) -> Response<ReplyBody> {
     let (mut head, body) = response.into_parts();
     headers::from_upstream(&mut head.headers);
     let taken_out = call.strip_usage && head.status.is_success();
@@ -100,6 +113,6 @@ fn reply(response: Response<Incoming>, call: Call, told: HeaderMap) -> Response<
     if taken_out {
         head.headers.remove(CONTENT_LENGTH);
     }
-    head.headers.extend(told);
+    told.write(&mut head.headers);
     Response::from_parts(head, ReplyBody::metered(body, meter, !taken_out))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::headers;
 use super::parts::ProxyParts;
 use super::settings::Shared;
 use super::upstream::Upstream;
@@ -48,7 +49,7 @@ pub(super) fn heed(
 /// The provider says that the pool's free quota is used up: it is closed in every account.
 fn used_up(parts: &ProxyParts, refused: Refused, pool: PoolId) -> oneshot::Receiver<()> {
     let Refused { request, account, .. } = refused;
-    tracing::error!(request_id = %request, pool = %pool, "the provider says that the free quota is used up: the counters here were too high");
+    tracing::error!(request_id = headers::request_id(request), pool = %pool, "the provider says that the free quota is used up: the counters here were too high");
     let store = Arc::clone(&parts.store);
     begin(parts, async move {
         if let Err(error) = Provider::used_up(&*store, &account, &pool).await {
@@ -65,7 +66,7 @@ fn overdue(
     refused: Refused,
 ) -> oneshot::Receiver<()> {
     tracing::error!(
-        request_id = %refused.request,
+        request_id = headers::request_id(refused.request),
         upstream = upstream.name(),
         code = refused.code,
         "the upstream says that its account is overdue"

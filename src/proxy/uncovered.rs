@@ -7,6 +7,7 @@ use crate::dialect::ModelUsage;
 use crate::ledger::{AccountId, HoldId, KeyId, Origin, Resolution, Usage};
 
 use super::handler::shown;
+use super::headers;
 use super::parts::ProxyParts;
 use super::record::Record;
 use super::settings::Shared;
@@ -28,7 +29,12 @@ pub(super) fn write_down(parts: &ProxyParts, (account, key): (&AccountId, &KeyId
 /// Writes down what an app used of a model that is not declared for it, as far as the model is known.
 pub(super) fn of_app(parts: &ProxyParts, shared: &Shared, record: &Record, used: &ModelUsage) {
     let name = shown(&used.model);
-    tracing::error!(request_id = %record.id, model = name, units = used.usage.total(), "an app used a model that is not declared for it");
+    tracing::error!(
+        request_id = headers::request_id(record.id),
+        model = name,
+        units = used.usage.total(),
+        "an app used a model that is not declared for it"
+    );
     let (Some(account), Some(key)) = (&record.account, &record.key) else { return };
     match shared.catalogue.model(&used.model) {
         Some(model) => write_down(parts, (account, key), model, used.usage),

@@ -1,15 +1,19 @@
-//! The one way upstream: a pooled client that never retries what may have been read.
+//! The one way upstream: pooled connections, and never a second try of what may have been read.
 
+mod pool;
+
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::client::legacy::{self, Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -20,23 +24,75 @@ use crate::ledger::AccountId;
 use super::breaker::Breaker;
 use super::settings::UpstreamSettings;
 
+use pool::Pool;
+pub(super) use pool::UpstreamBody;
+
 /// A model endpoint with its credential and its pool of connections.
 pub struct Upstream {
     name: Arc<str>,
     owner: Option<AccountId>,
+    /// Scheme and authority, as they stand before a path.
+    origin: String,
+    /// The path of the base URL.
     base: String,
     /// What the base is below of: all families of paths share the host (W 2.1).
     root: String,
     host: HeaderValue,
     /// The host without its port.
     bare_host: String,
+    /// The path of the call that is the most frequent.
     chat: Uri,
     authorization: Option<HeaderValue>,
     head_timeout: Duration,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connections: Connections,
     /// Makes a connection of its own for each WebSocket, always by HTTP/1.1.
     sockets: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     pub(super) breaker: Breaker,
+}
+
+type Shared = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// How requests travel.
+enum Connections {
+    /// One at a time on a connection of HTTP/1.1, which the call itself drives.
+    Own(Arc<Pool>),
+    /// Many at a time on one of HTTP/2, where the upstream offers it.
+    Shared(Box<Shared>),
+}
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    /// No connection.
+    #[error("cannot connect")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The connection failed, or what came is no HTTP.
+    #[error("the connection failed")]
+    Broken(#[source] hyper::Error),
+    /// Either of them, on a connection of HTTP/2.
+    #[error(transparent)]
+    Shared(#[from] legacy::Error),
+}
+
+/// A request that is under way until its response begins.
+pub(super) struct Sent(Way);
+
+enum Way {
+    Own(Pin<Box<dyn Future<Output = Result<Response<UpstreamBody>, SendError>> + Send>>),
+    Shared(ResponseFuture),
+}
+
+impl Future for Sent {
+    type Output = Result<Response<UpstreamBody>, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Way::Own(sent) => sent.as_mut().poll(cx),
+            Way::Shared(sent) => {
+                Pin::new(sent).poll(cx).map_ok(|response| response.map(UpstreamBody::shared)).map_err(SendError::from)
+            }
+        }
+    }
 }
 
 /// Which phase of a call failed: that decides what it may have cost.
@@ -49,8 +105,12 @@ pub(super) enum UpstreamFailure {
 }
 
 impl UpstreamFailure {
-    pub(super) fn of(error: &hyper_util::client::legacy::Error) -> Self {
-        if error.is_connect() { Self::NotSent } else { Self::Broken }
+    pub(super) fn of(error: &SendError) -> Self {
+        match error {
+            SendError::Connect(_) => Self::NotSent,
+            SendError::Shared(error) if error.is_connect() => Self::NotSent,
+            SendError::Broken(_) | SendError::Shared(_) => Self::Broken,
+        }
     }
 }
 
@@ -61,15 +121,17 @@ impl Upstream {
     /// The base URL has no host or another scheme than http and https, or the CA file cannot be read.
     pub fn new(settings: &UpstreamSettings) -> Result<Self, String> {
         let place = format!("upstream.{}", settings.name);
-        let base = settings.base_url.to_string().trim_end_matches('/').to_owned();
-        let authority = settings.base_url.authority().ok_or_else(|| format!("{place}.base_url has no host: {base}"))?;
-        let scheme = settings.base_url.scheme_str();
-        if !matches!(scheme, Some("http" | "https")) || settings.base_url.query().is_some() {
-            return Err(format!("{place}.base_url must be http:// or https:// without a query: {base}"));
+        let url = &settings.base_url;
+        let authority = url.authority().ok_or_else(|| format!("{place}.base_url has no host: {url}"))?;
+        let scheme = url.scheme_str();
+        if !matches!(scheme, Some("http" | "https")) || url.query().is_some() {
+            return Err(format!("{place}.base_url must be http:// or https:// without a query: {url}"));
         }
         if authority.as_str().contains('@') {
             return Err(format!("{place}.base_url must not carry a credential"));
         }
+        let origin = format!("{}://{authority}", scheme.unwrap_or_default());
+        let base = url.path().trim_end_matches('/').to_owned();
         let chat = format!("{base}/chat/completions").parse().map_err(|e| format!("{place}.base_url: {e}"))?;
         let known = ["/compatible-mode/v1", "/v1"];
         let root = known.iter().find_map(|end| base.strip_suffix(end)).unwrap_or(&base).to_owned();
@@ -86,19 +148,22 @@ impl Upstream {
             .pool_max_idle_per_host(0)
             .set_host(false)
             .build(builder().enable_http1().wrap_connector(http.clone()));
-        let connector = if settings.http2 {
-            tls.enable_all_versions().wrap_connector(http)
+        let connections = if settings.http2 {
+            let connector = tls.enable_all_versions().wrap_connector(http);
+            let shared = Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(settings.idle_timeout)
+                .pool_max_idle_per_host(settings.max_idle)
+                // The library sends a request again only where it got it back unread from a reused connection that had been closed.
+                .retry_canceled_requests(true)
+                .set_host(false)
+                .build(connector);
+            Connections::Shared(Box::new(shared))
         } else {
-            tls.enable_http1().wrap_connector(http)
+            let target = origin.parse().map_err(|e| format!("{place}.base_url: {e}"))?;
+            let connector = tls.enable_http1().wrap_connector(http);
+            Connections::Own(Pool::new(connector, target, settings.max_idle, settings.idle_timeout))
         };
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(settings.idle_timeout)
-            .pool_max_idle_per_host(settings.max_idle)
-            // The library sends a request again only where it got it back unread from a reused connection that had been closed.
-            .retry_canceled_requests(true)
-            .set_host(false)
-            .build(connector);
         let authorization = settings.authorization.clone();
         let name = settings.name.as_str().into();
         let head_timeout = settings.head_timeout;
@@ -107,6 +172,7 @@ impl Upstream {
         Ok(Self {
             name,
             owner,
+            origin,
             base,
             root,
             host,
@@ -114,7 +180,7 @@ impl Upstream {
             chat,
             authorization,
             head_timeout,
-            client,
+            connections,
             sockets,
             breaker,
         })
@@ -157,18 +223,28 @@ impl Upstream {
         path: &str,
         mut headers: HeaderMap,
         body: Bytes,
-    ) -> Result<ResponseFuture, UpstreamFailure> {
+    ) -> Result<Sent, UpstreamFailure> {
+        let below = |base: &str, path: &str| format!("{base}{path}").parse().map_err(|_| UpstreamFailure::NotSent);
         let uri = match (base, path) {
             (Base::OpenAi, "/chat/completions") => self.chat.clone(),
-            (Base::OpenAi, other) => format!("{}{other}", self.base).parse().map_err(|_| UpstreamFailure::NotSent)?,
-            (Base::Root, other) => format!("{}{other}", self.root).parse().map_err(|_| UpstreamFailure::NotSent)?,
+            (Base::OpenAi, other) => below(&self.base, other)?,
+            (Base::Root, other) => below(&self.root, other)?,
         };
         headers.insert(HOST, self.host.clone());
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
-        *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        Ok(self.client.request(request))
+        Ok(Sent(match &self.connections {
+            Connections::Own(pool) => {
+                *request.uri_mut() = uri;
+                Way::Own(Box::pin(Arc::clone(pool).send(request)))
+            }
+            Connections::Shared(client) => {
+                // Which connection it is for, is told by the whole address.
+                *request.uri_mut() = below(&self.origin, &uri.to_string())?;
+                Way::Shared(client.request(request))
+            }
+        }))
     }
 
     /// Begins a WebSocket handshake.
@@ -177,7 +253,9 @@ impl Upstream {
         path_and_query: &str,
         mut headers: HeaderMap,
     ) -> Result<ResponseFuture, UpstreamFailure> {
-        let uri = format!("{}{path_and_query}", self.root).parse::<Uri>().map_err(|_| UpstreamFailure::NotSent)?;
+        let uri = format!("{}{}{path_and_query}", self.origin, self.root)
+            .parse::<Uri>()
+            .map_err(|_| UpstreamFailure::NotSent)?;
         headers.insert(HOST, self.host.clone());
         let mut request = Request::new(Full::new(Bytes::new()));
         *request.uri_mut() = uri;

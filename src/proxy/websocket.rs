@@ -57,7 +57,7 @@ pub(super) async fn open(
     parts: &Arc<ProxyParts>,
     current: &Arc<ArcSwap<Shared>>,
     opening: Opening,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Result<Response<ReplyBody>, Failed> {
     let ready = match prepare(parts, current, opening, &mut record).await {
         Ok(ready) => ready,
@@ -82,7 +82,7 @@ pub(super) struct Opening {
 }
 
 /// A rejection, and the record where it has not gone on with the connection.
-type Failed = (Rejection, Option<Record>);
+type Failed = (Rejection, Option<Box<Record>>);
 
 /// A connection that may be opened.
 struct Opened {
@@ -127,7 +127,7 @@ async fn prepare(
 }
 
 /// Runs the connection in the background; the answer lets it begin.
-fn run(parts: &Arc<ProxyParts>, opened: Opened, mut record: Record) -> Response<ReplyBody> {
+fn run(parts: &Arc<ProxyParts>, opened: Opened, mut record: Box<Record>) -> Response<ReplyBody> {
     let Opened { line, shared, speech, server, upgrade, answer, place } = opened;
     let response = rejection::switching(answer);
     record.status = response.status().as_u16();

@@ -37,15 +37,20 @@ pub struct Limits {
     pub max_control_frames: u32,
 }
 
+/// The number of headers that hyper has room for without allocating; named to it, it would allocate all the same.
+const USUAL_HEADERS: usize = 100;
+
 pub(super) fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_headers(limits.max_headers)
         .max_buf_size(limits.max_header_bytes)
         .pipeline_flush(false);
+    if limits.max_headers != USUAL_HEADERS {
+        builder.http1().max_headers(limits.max_headers);
+    }
     let list = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);
     builder
         .http2()
@@ -115,7 +120,9 @@ where
     let begun = CancellationToken::new();
     let service = TowerToHyperService::new(Noting { service, begun: begun.clone() });
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+    // The connection first: what is rare is only looked at when it has nothing to do.
     tokio::select! {
+        biased;
         result = connection.as_mut() => return result,
         () = going_down(stop, &begun) => {}
     }

@@ -104,6 +104,7 @@ impl Listening {
             tasks.spawn(async move {
                 door.metrics.connections.inc();
                 tokio::select! {
+                    biased;
                     () = door.admit(stream, service) => {}
                     () = cut.cancelled() => {}
                 }

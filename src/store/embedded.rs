@@ -7,6 +7,10 @@
 //! durably before held + spent + presumed passes it. So after a power loss, when the last commits may be gone, `spent + presumed` is
 //! raised to W, which is at least what was used.
 //!
+//! **What is written** of calls is one packed row a commit, in the journal. From time to time the journal is folded into the tables:
+//! memory does without them, but old finals and entries are looked up there. A start first folds what the journal has, each row of
+//! it checked, and then reads the tables as if there had never been one.
+//!
 //! **Opening** takes the lock, checks the file and recounts every balance from its entries; what differs is refused. Every open hold
 //! is then posted as presumed. Whether more may be missing is judged by three facts: the boot id and the (device, inode) that the
 //! ledger last ran with, a clean stop, and the lock file, which notes the number of the last commit and of the last durable one.
@@ -16,7 +20,7 @@
 //! | stopped cleanly; or same boot, same file, all commits of the lock file | exact |
 //! | other boot, other file, lock file missing or torn, last commits missing, a failed write | presumed up to W |
 //! | a commit that was durable is missing (an older copy, also one copied back in place) | refused |
-//! | other application, newer format, the lock file of another ledger, rows or sums that differ | refused |
+//! | other application, newer format (format 1 is taken over), the lock file of another ledger, rows or sums that differ | refused |
 //!
 //! **What cannot be seen**: a directory that was put back as a whole, lock file included, in place within the same boot, or after a
 //! clean stop; and an older copy after a clean stop whose lock file was removed. Nothing on this machine then remembers the newer
@@ -30,13 +34,18 @@ mod error;
 pub(super) mod file;
 mod filesystem;
 mod flush;
+mod fold;
+mod journal;
 mod keys;
 pub(super) mod load;
+mod migrate;
+mod mix;
 mod notes;
 mod opening;
 pub(super) mod pen;
 pub(super) mod queue;
 pub(super) mod reader;
+mod record;
 mod recount;
 mod recover;
 mod resources;
@@ -45,6 +54,7 @@ mod salvage;
 mod schema;
 pub(super) mod statements;
 pub(super) mod sum;
+mod unpack;
 pub mod watermark;
 pub(super) mod witness;
 mod writer;
@@ -233,8 +243,11 @@ impl Embedded {
         let pen = Pen {
             connection: ready.connection,
             witness: ready.witness,
+            folded: ready.testimony.commits,
             testimony: ready.testimony,
             live: ready.live,
+            records: 0,
+            carried: 0,
             full: true,
             file: file.clone(),
             since_flush: Clock::stopwatch(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use gratis::clock::Clock;
 use gratis::ledger::{HoldId, Outcome, Resolution, Usage};
@@ -49,7 +50,9 @@ fn runs_as_a_child() {
             (other, Ok(_)) => panic!("unknown child {other}"),
         };
     }
-    match (what.as_str(), Embedded::open(Settings::new(&dir), Clock::system())) {
+    // The journal is folded often, so that some of those who are killed are at it.
+    let settings = Settings { flush_every: Duration::from_millis(20), ..Settings::new(&dir) };
+    match (what.as_str(), Embedded::open(settings, Clock::system())) {
         (_, Err(error)) => say(&format!("refused {error}")),
         ("open", Ok(_)) => say("opened"),
         ("spend", Ok(store)) => runtime.block_on(spend(Arc::new(store))),

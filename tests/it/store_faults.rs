@@ -292,10 +292,10 @@ async fn what_is_not_our_ledger_is_refused() {
         Connection::open(file).unwrap().execute_batch("CREATE TABLE meta (a)").unwrap();
     });
     let newer = refused("newer", &|file| {
-        let sql = "PRAGMA application_id = 1196573012; PRAGMA user_version = 2; CREATE TABLE meta (a)";
+        let sql = "PRAGMA application_id = 1196573012; PRAGMA user_version = 3; CREATE TABLE meta (a)";
         Connection::open(file).unwrap().execute_batch(sql).unwrap();
     });
-    assert!(newer.contains("format 2"), "{newer}");
+    assert!(newer.contains("format 3"), "{newer}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod bodies;
 mod framing;
 mod headers;
+mod pool;
 
 use bytes::Bytes;
 use http::{Method, Request};

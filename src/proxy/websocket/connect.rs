@@ -44,7 +44,7 @@ pub(super) async fn connect(upstream: &Upstream, protocol: &Protocol, client: &H
         Err(_) => return Err(trouble(UpstreamTrouble::Timeout)),
         Ok(Err(error)) => {
             tracing::warn!(upstream = upstream.name(), error = %error, "the upstream failed at a handshake");
-            return Err(trouble(match UpstreamFailure::of(&error) {
+            return Err(trouble(match UpstreamFailure::of(&error.into()) {
                 UpstreamFailure::NotSent => UpstreamTrouble::Unreachable,
                 UpstreamFailure::Broken => UpstreamTrouble::Broken,
             }));

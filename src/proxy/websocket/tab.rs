@@ -19,7 +19,7 @@ pub(super) struct Tab {
     line: Arc<Line>,
     granted: Granted,
     more: Vec<Admission>,
-    record: Record,
+    record: Box<Record>,
     since: Stopwatch,
     /// What a refusal of the upstream's closes.
     closing: Settling,
@@ -31,7 +31,7 @@ pub(super) type Settling = Vec<oneshot::Receiver<()>>;
 impl Tab {
     pub(super) fn new(line: &Arc<Line>, mut granted: Granted, operation: &'static str) -> Self {
         let metrics = &line.parts.metrics;
-        let mut record = Record::new(granted.admission.hold, metrics, granted.shared.settings.log_requests);
+        let mut record = Box::new(Record::new(granted.admission.hold, metrics, granted.shared.settings.log_requests));
         record.operation = operation;
         record.model = Some(granted.model.code.clone());
         record.account = Some(line.caller.account.clone());

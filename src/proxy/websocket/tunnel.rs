@@ -35,7 +35,7 @@ pub(super) struct Tunnel {
     settings: SocketSettings,
     quota: QuotaSettings,
     guard: Guard,
-    record: Record,
+    record: Box<Record>,
     phase: Phase,
     asking: Option<Asking>,
     /// Whether the client may refer to what its message in `client.held` names.
@@ -96,7 +96,7 @@ impl Tunnel {
         speech: Speech,
         (client, server): (End, Option<(Io, Arc<Upstream>)>),
         (settings, quota): (SocketSettings, QuotaSettings),
-        record: Record,
+        record: Box<Record>,
     ) -> Self {
         let mut far = End::upstream(settings.max_message);
         let upstream = server.map(|(io, upstream)| {

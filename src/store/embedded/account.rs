@@ -177,7 +177,7 @@ impl Live {
         changes.clear();
         let group = pushed?;
         self.restless = FLUSHES_AFTER;
-        self.sweep(queue.committed(), now);
+        self.sweep(queue.folded(), now);
         Ok(waits.then_some(group))
     }
 
@@ -205,11 +205,11 @@ impl Live {
                 }
                 // What only sets aside is recorded by the row of its hold.
                 if moves || entry.held < 0 || entry.billed.total() > 0 {
-                    batch.writes.push(Write::Entry { account, entry });
+                    batch.body.entry(account, &entry);
                 }
             }
             Change::Hold(id) => self.hold(id, batch),
-            Change::HoldForgotten(id) => batch.writes.push(Write::Forget { account, id }),
+            Change::HoldForgotten(id) => batch.body.forgotten(account, id),
             Change::Grant(pool, grant) => {
                 if let Some(fund) = self.book.fund(&pool, grant) {
                     batch.writes.push(Write::Grant { account, grant: Box::new(fund.grant.clone()) });
@@ -238,16 +238,16 @@ impl Live {
         let account = self.number;
         let Some(hold) = self.book.holds.get(&id) else { return };
         if hold.state.is_final() {
-            batch.writes.push(Write::Final { account, id, state: hold.state, since: hold.since });
+            batch.body.ended(account, id, hold.state, hold.since);
             self.finals.push_back(Kept { id, since: hold.since, batch: batch.number });
         } else {
-            batch.writes.push(Write::Hold { account, id, hold: hold.clone() });
+            batch.body.hold(account, id, hold);
         }
     }
 
     fn pool(&self, id: &PoolId, batch: &mut Batch) {
         if let Some(pool) = self.book.pools.get(id) {
-            batch.writes.push(Write::Pool { account: self.number, row: Box::new(PoolRow::of(id, pool)) });
+            batch.pools.insert((self.number, id.clone()), PoolRow::of(id, pool));
         }
     }
 
@@ -271,11 +271,11 @@ impl Live {
         }
     }
 
-    /// Forgets finals that are on the disk and old, or too many: memory does not grow with the number of calls.
-    fn sweep(&mut self, committed: u64, now: Timestamp) {
+    /// Forgets finals that can be looked up on the disk and are old, or too many: memory does not grow with the number of calls.
+    fn sweep(&mut self, folded: u64, now: Timestamp) {
         while let Some(oldest) = self.finals.front().copied() {
             let old = oldest.since.plus(FINALS_KEPT_MS) <= now || self.finals.len() > FINALS_AT_MOST;
-            if !old || oldest.batch > committed {
+            if !old || oldest.batch > folded {
                 break;
             }
             self.finals.pop_front();

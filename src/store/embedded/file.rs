@@ -31,7 +31,7 @@ pub(in crate::store) struct Kind {
     /// `user_version` of the file: the format that this version writes and the newest that it reads.
     pub(in crate::store) format: i64,
     /// What makes the tables, `meta` and `pulse` among them.
-    pub(in crate::store) tables: &'static str,
+    pub(in crate::store) tables: &'static [&'static str],
 }
 
 /// The directory, if such a file can be kept there, with the path of the file.
@@ -163,7 +163,9 @@ fn make_private(file: &Path) -> Result<(), OpenError> {
 fn write_tables(kind: &Kind, file: &Path, instance: &str, now: Timestamp) -> rusqlite::Result<()> {
     let connection = Connection::open(file)?;
     connection.execute_batch("PRAGMA synchronous = FULL; BEGIN")?;
-    connection.execute_batch(kind.tables)?;
+    for tables in kind.tables {
+        connection.execute_batch(tables)?;
+    }
     let (application, format) = (kind.application, kind.format);
     connection.execute_batch(&format!("PRAGMA application_id = {application}; PRAGMA user_version = {format};"))?;
     let created = now.0.to_string();

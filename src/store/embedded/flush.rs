@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use super::Inner;
 use super::account::Need;
 use super::rows::Write;
-use crate::ledger::{Command, GrantId, HoldId, PoolId, Timestamp};
+use crate::ledger::{Command, GrantId, PoolId, Timestamp};
 
 /// Finals are kept so long on the disk, in ms (LEDGER 2).
 const FINALS_KEPT_MS: u64 = 7 * DAY_MS;
@@ -16,13 +16,13 @@ const PRESUMED_KEPT_MS: u64 = 30 * DAY_MS;
 const DAY_MS: u64 = 24 * HOUR_MS;
 const HOUR_MS: u64 = 3_600_000;
 
-/// So many old finals are looked at in one go.
+/// So many sheaves of finals are looked at in one go.
 const LOOK_AT: i64 = 500;
 
 /// How far the slow walks are.
 #[derive(Debug, Default)]
 pub(super) struct Flush {
-    at: Option<(i64, [u8; 16])>,
+    at: Option<i64>,
     presumed_at: Option<Timestamp>,
 }
 
@@ -46,18 +46,17 @@ impl Flush {
         Ok(())
     }
 
-    /// Walks through the finals, a few at a time, and answers those that are too old.
+    /// Walks through the sheaves of finals, a few at a time, and answers those of which all are too old.
     fn old_finals(&mut self, connection: &Connection, before: Timestamp) -> rusqlite::Result<Vec<Write>> {
-        let (account, id) = self.at.take().unwrap_or((0, [0; 16]));
-        let sql = "SELECT account, id, since FROM final WHERE (account, id) > (?1, ?2) ORDER BY account, id LIMIT ?3";
+        let sql = "SELECT seq, newest FROM finals WHERE seq > ?1 ORDER BY seq LIMIT ?2";
         let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query(params![account, id, LOOK_AT])?;
+        let mut rows = statement.query(params![self.at.take().unwrap_or(0), LOOK_AT])?;
         let mut old = Vec::new();
         while let Some(row) = rows.next()? {
-            let (account, id): (i64, [u8; 16]) = (row.get(0)?, row.get(1)?);
-            self.at = Some((account, id));
-            if u64::try_from(row.get::<_, i64>(2)?).unwrap_or(u64::MAX) < before.0 {
-                old.push(Write::Prune { account, id: HoldId(u128::from_be_bytes(id)) });
+            let seq: i64 = row.get(0)?;
+            self.at = Some(seq);
+            if row.get::<_, i64>(1)?.cast_unsigned() < before.0 {
+                old.push(Write::Prune { seq });
             }
         }
         Ok(old)

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, Row};
 
 use super::account::{Live, Promise};
+use super::journal;
 use super::reader::{amount, enum_of, instant};
 use super::recount;
 use super::rows::{AccountRow, BalanceRow, PoolRow, body_sum, hold_sum, lines_text, meta_sum, parse_lines, pulse_sum};
@@ -276,10 +277,8 @@ pub(super) fn hold(row: &Row<'_>, account: i64, id: HoldId) -> Loaded<Option<Hol
 
 /// Finals stay on the disk; a book only has to know up to which id to look for them.
 fn finals(connection: &Connection, books: &mut Books) -> Loaded<()> {
-    let mut newest = connection.prepare("SELECT max(id) FROM final WHERE account = ?1")?;
     for (account, live) in books {
-        let id: Option<[u8; 16]> = newest.query_row([account], |row| row.get(0))?;
-        live.forget_up_to(id.map(|id| HoldId(u128::from_be_bytes(id))));
+        live.forget_up_to(journal::highest_final(connection, *account)?);
     }
     Ok(())
 }

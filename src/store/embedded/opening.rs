@@ -7,8 +7,11 @@ use rusqlite::Connection;
 use super::account::{Live, Need};
 use super::error::OpenError;
 use super::file::{check_pages, connect, loading};
+use super::fold::Folding;
+use super::journal;
 use super::keys::{KeyRing, Placed};
-use super::load::{self, Facts};
+use super::load;
+use super::migrate::migrate;
 use super::queue::{Batch, Queue};
 use super::rows::Write;
 use super::schema::LEDGER;
@@ -36,7 +39,10 @@ pub(super) fn open(settings: &Settings, file: &Path, mut witness: Witness, now: 
     let connection = connect(&LEDGER, file)?;
     let here = Place::of(file)?;
     check_pages(&connection, file)?;
-    let facts = load::facts(&connection).map_err(loading(file))?;
+    let opened = connection.unchecked_transaction().map_err(OpenError::sql("read", file))?;
+    migrate(&connection).map_err(|error| loading(file)(error.into()))?;
+    let mut facts = load::facts(&connection).map_err(loading(file))?;
+    facts.past.commits = journal::last_commit(&connection, facts.past.commits).map_err(loading(file))?;
     if let Some(said) = said.as_ref().filter(|said| said.instance != facts.instance) {
         let what = format!(
             "the lock file beside it belongs to ledger {}, this is ledger {}; if it is meant to be here, remove the lock file",
@@ -48,7 +54,12 @@ pub(super) fn open(settings: &Settings, file: &Path, mut witness: Witness, now: 
     if let Standing::Older { durable } = standing {
         return Err(OpenError::Older { file: file.to_owned(), found: facts.past.commits, durable });
     }
+    // The tables are read as the journal leaves them; a ledger that is refused stays as it is.
+    let mut statements = Statements::resume(&connection, (facts.live, true, 0));
+    statements.fold_all(facts.past.commits).map_err(|error| loading(file)(error.into()))?;
+    facts.live = statements.live;
     let mut books = load::books(&connection, facts.live, settings.block_max).map_err(loading(file))?;
+    opened.commit().map_err(OpenError::sql("write to", file))?;
     // Everything is written and synced once more, so that nothing rests on an fsync that may have failed.
     statements::checkpoint(&connection, statements::EMPTY).map_err(OpenError::sql("sync", file))?;
     let (queue, keys) = (Queue::new(settings.queue_max, settings.linger), KeyRing::default());
@@ -57,8 +68,11 @@ pub(super) fn open(settings: &Settings, file: &Path, mut witness: Witness, now: 
     place_keys(&books, &keys);
     let batch = opening_batch(&queue, &here)
         .map_err(|error| OpenError::Corrupt { file: file.to_owned(), what: error.detail })?;
-    let (commits, live) = commit(&connection, &batch, &facts).map_err(OpenError::sql("write to", file))?;
-    queue.done(&batch);
+    let commits = facts.past.commits + 1;
+    let mut statements = Statements::prepare(&connection, facts.live).map_err(OpenError::sql("write to", file))?;
+    statements.commit_batch(&batch, commits, Folding::Whole).map_err(OpenError::sql("write to", file))?;
+    let live = statements.live;
+    queue.done(&batch, Folding::Whole);
     let testimony = Testimony { instance: facts.instance, commits, durable: commits, poisoned: false };
     witness.note(&testimony).and_then(|()| witness.sync()).map_err(OpenError::io("write the lock file of", file))?;
     Ok(Ready { connection, witness, testimony, live, books, queue, keys, opening })
@@ -142,11 +156,4 @@ fn opening_batch(queue: &Queue, here: &Place) -> Result<Batch, StoreError> {
         batch.writes.extend(facts.map(|(name, value)| Write::Meta { name, value }));
     })?;
     Ok(queue.opening())
-}
-
-fn commit(connection: &Connection, batch: &Batch, facts: &Facts) -> rusqlite::Result<(u64, u64)> {
-    let mut statements = Statements::prepare(connection, facts.live)?;
-    let number = facts.past.commits + 1;
-    statements.commit_batch(batch, number)?;
-    Ok((number, statements.live))
 }

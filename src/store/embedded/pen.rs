@@ -12,6 +12,7 @@ use rusqlite::Connection;
 
 use super::Inner;
 use super::account::FLUSHES_AFTER;
+use super::fold::Folding;
 use super::queue::{Batch, Group};
 use super::statements::Statements;
 use super::witness::{Testimony, Witness};
@@ -20,6 +21,12 @@ use crate::store::StoreError;
 
 /// How many commits pass between two looks at the log's length.
 const LOOK_EVERY: u64 = 512;
+
+/// The journal is folded beyond so many records.
+pub(super) const FOLD_BEYOND: usize = 4_096;
+
+/// The journal is folded beyond so many rows, whatever is in them.
+const ROWS_AT_MOST: u64 = 4_096;
 
 /// How long the writer sleeps when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
@@ -30,14 +37,20 @@ pub(super) struct Pen {
     pub(super) connection: Connection,
     pub(super) witness: Witness,
     pub(super) testimony: Testimony,
-    /// Open and presumed holds on the disk.
+    /// Open and presumed holds in their table.
     pub(super) live: u64,
+    /// The records in the journal.
+    pub(super) records: usize,
+    /// How many of them were left when it was last folded.
+    pub(super) carried: usize,
+    /// The commit that folded it.
+    pub(super) folded: u64,
     /// Whether the connection is set to wait for an fsync.
     pub(super) full: bool,
     pub(super) file: PathBuf,
     pub(super) since_flush: Stopwatch,
     pub(super) flushes_left: u8,
-    /// The log's length is to be looked at.
+    /// The log's length and the journal's are to be looked at.
     pub(super) look: bool,
     /// Why nothing is written any more.
     pub(super) failed: Option<String>,
@@ -64,31 +77,41 @@ impl Pen {
         patience.saturating_sub(self.since_flush.elapsed())
     }
 
+    /// Whether the journal has more than `many` new records, or very many rows without any. What an earlier fold left in it has to
+    /// be outnumbered: so a hold is carried over a few times at most, however many are open.
+    pub(super) fn is_thick(&self, many: usize) -> bool {
+        self.records.saturating_sub(self.carried) > many.max(self.carried)
+            || self.testimony.commits.saturating_sub(self.folded) > ROWS_AT_MOST
+    }
+
     /// Commits a batch and tells those who wait. After a failure nothing is written any more.
-    pub(super) fn commit(&mut self, inner: &Inner, batch: &Batch) -> Result<(), Failure> {
+    pub(super) fn commit(&mut self, inner: &Inner, batch: &Batch, folding: Folding) -> Result<(), Failure> {
         if let Some(earlier) = &self.failed {
             return Err(Failure::Earlier(earlier.clone()));
         }
-        let written = self.write(batch);
+        let written = self.write(batch, folding);
         if let Err(error) = &written {
             batch.group.finish(Err(format!("the commit failed: {error}")));
             self.fail(inner, error);
             return written;
         }
-        self.look |= self.testimony.commits.is_multiple_of(LOOK_EVERY);
+        self.look |= self.testimony.commits.is_multiple_of(LOOK_EVERY) || self.is_thick(FOLD_BEYOND);
         if batch.calls > 0 {
             self.flushes_left = FLUSHES_AFTER;
         }
         inner.figures.count(batch.full);
-        inner.queue.done(batch);
+        inner.queue.done(batch, folding);
         Ok(())
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), Failure> {
+    fn write(&mut self, batch: &Batch, folding: Folding) -> Result<(), Failure> {
         let number = self.testimony.commits + 1;
-        let mut statements = Statements::resume(&self.connection, self.live, self.full)?;
-        statements.commit_batch(batch, number)?;
-        (self.live, self.full) = (statements.live, statements.full);
+        let mut statements = Statements::resume(&self.connection, (self.live, self.full, self.records));
+        statements.commit_batch(batch, number, folding)?;
+        (self.live, self.full, self.records) = (statements.live, statements.full, statements.records);
+        if folding != Folding::None {
+            (self.carried, self.folded) = (self.records, number);
+        }
         self.testimony.commits = number;
         if batch.full {
             self.testimony.durable = number;
@@ -126,7 +149,7 @@ impl Lead<'_> {
         let Some(batch) = self.inner.queue.take_led(self.number, &mut pen.spare) else { return };
         self.done = true;
         let slept = pen.flushes_left == 0;
-        let written = pen.commit(self.inner, &batch);
+        let written = pen.commit(self.inner, &batch, Folding::None);
         pen.spare = Some(batch);
         let calls = slept || pen.look;
         drop(held);

@@ -1,15 +1,18 @@
 //! The way to the disk: what the books changed, in the order in which they changed, in groups.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use super::rows::{BalanceRow, Write};
+use super::fold::Folding;
+use super::mix::MixMap;
+use super::record::Body;
+use super::rows::{BalanceRow, PoolRow, Write};
 use crate::clock::{Clock, Stopwatch};
-use crate::ledger::GrantId;
+use crate::ledger::{GrantId, PoolId};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How many changes may wait for company before the writer starts without being asked.
@@ -20,10 +23,14 @@ const COMPANY: usize = 256;
 pub(super) struct Batch {
     /// Its place in the order of commits.
     pub(super) number: u64,
-    /// What changed, in order.
+    /// What calls changed, in order.
+    pub(super) body: Body,
+    /// What else changed, in order.
     pub(super) writes: Vec<Write>,
-    /// The balances as they are after the last change.
-    pub(super) balances: HashMap<(i64, GrantId), BalanceRow>,
+    /// The pools as they are after the last change; they follow in the writes.
+    pub(super) pools: BTreeMap<(i64, PoolId), PoolRow>,
+    /// The balances as they are after the last change; they follow in the body.
+    pub(super) balances: MixMap<(i64, GrantId), BalanceRow>,
     /// Whether it has to survive a power loss before anyone is told.
     pub(super) full: bool,
     /// Who waits.
@@ -36,10 +43,12 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    fn new(number: u64, writes: Vec<Write>, balances: HashMap<(i64, GrantId), BalanceRow>) -> Self {
+    fn new(number: u64, body: Body, writes: Vec<Write>, balances: MixMap<(i64, GrantId), BalanceRow>) -> Self {
         Self {
             number,
+            body,
             writes,
+            pools: BTreeMap::new(),
             balances,
             full: false,
             group: Arc::new(Group::default()),
@@ -50,12 +59,13 @@ impl Batch {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.balances.is_empty() && !self.urgent && !self.led
+        let unchanged = self.body.records() == 0 && self.balances.is_empty();
+        unchanged && self.writes.is_empty() && self.pools.is_empty() && !self.urgent && !self.led
     }
 
     /// Whether the writer has to commit it without waiting for more.
     fn is_due(&self) -> bool {
-        self.urgent || (!self.led && self.writes.len() >= COMPANY)
+        self.urgent || (!self.led && self.body.records() + self.writes.len() >= COMPANY)
     }
 }
 
@@ -156,7 +166,7 @@ pub(super) struct Queue {
     pending: Mutex<Pending>,
     wake: Condvar,
     room: Semaphore,
-    committed: AtomicU64,
+    folded: AtomicU64,
     poison: OnceLock<String>,
     linger: Duration,
 }
@@ -166,12 +176,12 @@ pub(super) struct Room<'a>(SemaphorePermit<'a>);
 
 impl Queue {
     pub(super) fn new(room: usize, linger: Duration) -> Self {
-        let batch = Batch::new(1, Vec::new(), HashMap::new());
+        let batch = Batch::new(1, Body::default(), Vec::new(), MixMap::default());
         Self {
             pending: Mutex::new(Pending { batch, mode: Mode::Busy, nudged: false, stop: false }),
             wake: Condvar::new(),
             room: Semaphore::new(room.clamp(1, Semaphore::MAX_PERMITS)),
-            committed: AtomicU64::new(0),
+            folded: AtomicU64::new(0),
             poison: OnceLock::new(),
             linger,
         }
@@ -243,9 +253,9 @@ impl Queue {
         Ok(group)
     }
 
-    /// The last batch that is on disk.
-    pub(super) fn committed(&self) -> u64 {
-        self.committed.load(Ordering::Acquire)
+    /// The last batch whose finals can be looked up on the disk.
+    pub(super) fn folded(&self) -> u64 {
+        self.folded.load(Ordering::Acquire)
     }
 
     /// No more calls; the writer commits what there is and ends.
@@ -327,13 +337,20 @@ impl Queue {
     }
 
     fn swap(&self, pending: &mut Pending, spare: Option<Batch>) -> Batch {
-        let (mut writes, mut balances) = spare
-            .map(|mut batch| (std::mem::take(&mut batch.writes), std::mem::take(&mut batch.balances)))
+        use std::mem::take;
+        let (mut body, mut writes, mut balances) = spare
+            .map(|mut batch| (take(&mut batch.body), take(&mut batch.writes), take(&mut batch.balances)))
             .unwrap_or_default();
+        body.clear();
         writes.clear();
         balances.clear();
-        let next = Batch::new(pending.batch.number + 1, writes, balances);
-        let batch = std::mem::replace(&mut pending.batch, next);
+        let next = Batch::new(pending.batch.number + 1, body, writes, balances);
+        let mut batch = std::mem::replace(&mut pending.batch, next);
+        let pools = take(&mut batch.pools).into_iter();
+        batch.writes.extend(pools.map(|((account, _), row)| Write::Pool { account, row: Box::new(row) }));
+        for ((account, grant), row) in batch.balances.drain() {
+            batch.body.balance(account, grant, &row);
+        }
         self.room.add_permits(batch.calls);
         batch
     }
@@ -345,8 +362,10 @@ impl Queue {
     }
 
     /// A batch is on disk: tells those who wait.
-    pub(super) fn done(&self, batch: &Batch) {
-        self.committed.store(batch.number, Ordering::Release);
+    pub(super) fn done(&self, batch: &Batch, folding: Folding) {
+        if folding != Folding::None {
+            self.folded.store(batch.number, Ordering::Release);
+        }
         batch.group.finish(Ok(()));
     }
 

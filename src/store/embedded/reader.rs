@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, Row};
 
 use super::desk::Desk;
 use super::error::OpenError;
+use super::journal;
 use super::rows::parse;
 use crate::ledger::{Entry, EntryKind, GrantId, HoldId, HoldState, PoolId, Timestamp, Usage};
 use crate::store::StoreError;
@@ -34,14 +35,7 @@ impl Reader {
         account: i64,
         id: HoldId,
     ) -> Result<Option<(HoldState, Timestamp)>, StoreError> {
-        self.0
-            .ask(move |connection| {
-                connection
-                    .prepare_cached("SELECT state, since FROM final WHERE account = ?1 AND id = ?2")?
-                    .query_row(params![account, id.0.to_be_bytes()], |row| Ok((enum_of(row, 0)?, instant(row, 1)?)))
-                    .optional()
-            })
-            .await
+        self.0.ask(move |connection| journal::final_of(connection, account, id)).await
     }
 
     /// The newest entries.
@@ -51,16 +45,13 @@ impl Reader {
         pool: Option<PoolId>,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.0
             .ask(move |connection| {
-                connection
-                .prepare_cached(
-                    "SELECT at, kind, pool, grant_id, hold, granted, held, spent, presumed, billed_input, billed_output
-                     FROM entry WHERE account = ?1 AND (?2 IS NULL OR pool = ?2) ORDER BY seq DESC LIMIT ?3",
-                )?
-                .query_map(params![account, pool.as_ref().map(PoolId::as_str), limit], entry)?
-                .collect()
+                // One view of the journal and the pages, whatever is folded meanwhile.
+                let view = connection.unchecked_transaction()?;
+                let newest = journal::newest_entries(&view, account, pool.as_ref(), limit)?;
+                view.commit()?;
+                Ok(newest)
             })
             .await
     }

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
+use super::journal;
 use super::load::{Books, Loaded, broken};
-use crate::ledger::{AccountId, Amount, Fund, GrantId, PoolId};
+use crate::ledger::{AccountId, Amount, Entry, Fund, GrantId, PoolId};
 
 /// The sums of the entries of one grant, or of what no grant of a pool covered.
 pub(super) type Sums = (i64, i64, i64, i64, i64);
@@ -13,39 +14,39 @@ pub(super) type Sums = (i64, i64, i64, i64, i64);
 /// Sums by account, pool and grant.
 pub(super) type Counted = HashMap<(i64, PoolId, Option<GrantId>), Sums>;
 
-/// Adds up all entries.
-pub(super) fn count(connection: &Connection) -> Loaded<Counted> {
-    let sql = "SELECT account, pool, grant_id, granted, spent, presumed, billed_input, billed_output FROM entry";
+/// Adds up all entries of the pages. Hands on the number of each page that is damaged.
+pub(super) fn count(connection: &Connection, mut damaged: impl FnMut(i64)) -> Loaded<Counted> {
     let mut counted = Counted::new();
-    let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query(())?;
-    // Entries come in runs of the same pool: its name is made once a run.
-    let mut last: Option<(i64, PoolId, Option<GrantId>)> = None;
-    while let Some(row) = rows.next()? {
-        let (account, grant) = (row.get(0)?, row.get::<_, Option<u32>>(2)?.map(GrantId));
-        let pool = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-        let key = match last.take() {
-            Some(key) if key.0 == account && key.2 == grant && key.1.as_str() == pool => key,
-            Some(_) | None => (account, PoolId::from(pool), grant),
+    journal::pages(connection, |seq, account, body| {
+        let entries: Option<Vec<Entry>> = body.and_then(|body| journal::entries_of(body, account, None).ok());
+        let Some(entries) = entries else {
+            damaged(seq);
+            return Ok(());
         };
-        let sums = match counted.get_mut(&key) {
-            Some(sums) => sums,
-            None => counted.entry(key.clone()).or_default(),
-        };
-        let figure = |column| row.get::<_, i64>(column);
-        sums.0 = sums.0.saturating_add(figure(3)?);
-        sums.1 = sums.1.saturating_add(figure(4)?);
-        sums.2 = sums.2.saturating_add(figure(5)?);
-        sums.3 = sums.3.saturating_add(figure(6)?);
-        sums.4 = sums.4.saturating_add(figure(7)?);
-        last = Some(key);
-    }
+        // Entries come in runs of the same pool: their sums are looked up once a run.
+        for run in entries.chunk_by(|one, next| one.grant == next.grant && one.pool == next.pool) {
+            let Some(Entry { pool, grant, .. }) = run.first() else { continue };
+            let sums = counted.entry((account, pool.clone(), *grant)).or_default();
+            for entry in run {
+                sums.0 = sums.0.saturating_add(entry.granted);
+                sums.1 = sums.1.saturating_add(entry.spent);
+                sums.2 = sums.2.saturating_add(entry.presumed);
+                sums.3 = sums.3.saturating_add(signed(entry.billed.input));
+                sums.4 = sums.4.saturating_add(signed(entry.billed.output));
+            }
+        }
+        Ok(())
+    })?;
     Ok(counted)
 }
 
 /// Every balance must be the sum of its entries.
 pub(super) fn recount(connection: &Connection, books: &Books) -> Loaded<()> {
-    let mut counted = count(connection)?;
+    let mut damaged = None;
+    let mut counted = count(connection, |seq| damaged = damaged.or(Some(seq)))?;
+    if let Some(seq) = damaged {
+        return broken(format!("page {seq} of the entries is damaged"));
+    }
     for (account, live) in books {
         for (id, pool) in &live.book.pools {
             for Fund { grant, balance } in &pool.grants {

@@ -7,16 +7,20 @@ use rusqlite::Connection;
 use super::account::{Live, Need};
 use super::error::OpenError;
 use super::file;
+use super::fold::Folding;
 use super::keys::KeyRing;
+use super::migrate::migrate;
 use super::queue::{Batch, Queue};
 use super::rows::{BalanceRow, PoolRow, Write};
-use super::salvage;
+use super::salvage::{self, Salvaged};
 use super::schema::LEDGER;
 use super::statements::{self, Statements};
 use super::witness::{Place, Testimony, Witness};
 use super::{Recovered, Settings};
 use crate::clock::Clock;
-use crate::ledger::{Command, Fund, GrantId, HoldId, HoldState, PoolId, Resolution, Timestamp, recover_presumed};
+use crate::ledger::{
+    Command, Entry, Fund, GrantId, HoldId, HoldState, PoolId, Resolution, Timestamp, recover_presumed,
+};
 use crate::store::StoreError;
 
 /// What a recovery found and did.
@@ -46,15 +50,19 @@ pub fn recover(settings: &Settings, clock: &Clock) -> Result<Recovery, OpenError
     let said = witness.read();
     let connection = file::connect(&LEDGER, &file)?;
     let mut recovery = Recovery::default();
-    let salvaged =
-        salvage::salvage(&connection, settings.block_max, &mut recovery.found).map_err(file::loading(&file))?;
+    let salvaged = connection.unchecked_transaction().map_err(OpenError::sql("read", &file))?;
+    migrate(&connection).map_err(|error| file::loading(&file)(error.into()))?;
     let facts = salvage::facts(&connection, said.as_ref(), &mut recovery.found).map_err(file::loading(&file))?;
-    let (mut books, corrections) = (salvaged.books, salvaged.corrections);
+    salvage::packed(&connection, &mut recovery.found).map_err(file::loading(&file))?;
+    let Salvaged { mut books, corrections } =
+        salvage::salvage(&connection, settings.block_max, &mut recovery.found).map_err(file::loading(&file))?;
     let here = Place::of(&file)?;
     let batch = rewrite(&mut books, corrections, &here, &facts.instance, clock.now(), &mut recovery)
         .map_err(|error| OpenError::Corrupt { file: file.clone(), what: error.detail })?;
     let commits = facts.commits + 1;
     replace(&connection, &batch, commits).map_err(OpenError::sql("write to", &file))?;
+    salvaged.commit().map_err(OpenError::sql("write to", &file))?;
+    statements::checkpoint(&connection, statements::EMPTY).map_err(OpenError::sql("sync", &file))?;
     let testimony = Testimony { instance: facts.instance, commits, durable: commits, poisoned: false };
     note(&mut witness, &testimony, &file)?;
     Ok(recovery)
@@ -67,7 +75,7 @@ fn note(witness: &mut Witness, testimony: &Testimony, file: &Path) -> Result<(),
 /// Everything as it is to be written, with nothing available.
 fn rewrite(
     books: &mut [Live],
-    corrections: Vec<Write>,
+    corrections: Vec<(i64, Entry)>,
     here: &Place,
     instance: &str,
     now: Timestamp,
@@ -84,7 +92,9 @@ fn rewrite(
             ("clean", "1".to_owned()),
         ];
         batch.writes.extend(facts.map(|(name, value)| Write::Meta { name, value }));
-        batch.writes.extend(corrections);
+        for (account, entry) in corrections {
+            batch.body.entry(account, &entry);
+        }
         for live in &*books {
             whole(live, batch);
         }
@@ -113,13 +123,7 @@ fn whole(live: &Live, batch: &mut Batch) {
         }
     }
     for (id, hold) in &live.book.holds {
-        // A hold is inserted as open; one that is presumed already follows as posted.
-        let mut open = hold.clone();
-        open.state = HoldState::Open;
-        batch.writes.push(Write::Hold { account, id: *id, hold: open });
-        if hold.state == HoldState::Presumed {
-            batch.writes.push(Write::Hold { account, id: *id, hold: hold.clone() });
-        }
+        batch.body.hold(account, *id, hold);
     }
 }
 
@@ -154,14 +158,11 @@ fn presume_all(
     Ok(())
 }
 
-/// Puts the rows in the place of what was there, in one durable transaction. The entries and the finals stay.
+/// Puts the rows in the place of what was there, within a transaction. The entries and the finals stay.
 fn replace(connection: &Connection, batch: &Batch, number: u64) -> rusqlite::Result<()> {
-    let mut statements = Statements::prepare(connection, 0)?;
-    statements.commit_after(batch, number, |connection| {
-        connection.execute_batch(
-            "DELETE FROM meta WHERE name <> 'created'; DELETE FROM account; DELETE FROM key; DELETE FROM pool;
-             DELETE FROM grants; DELETE FROM balance; DELETE FROM hold; INSERT OR IGNORE INTO pulse VALUES (1, 0, 0, 0);",
-        )
-    })?;
-    statements::checkpoint(connection, statements::EMPTY).map(drop)
+    connection.execute_batch(
+        "DELETE FROM meta WHERE name <> 'created'; DELETE FROM account; DELETE FROM key; DELETE FROM pool;
+         DELETE FROM grants; DELETE FROM balance; DELETE FROM hold; INSERT OR IGNORE INTO pulse VALUES (1, 0, 0, 0);",
+    )?;
+    Statements::resume(connection, (0, true, 0)).put(batch, number, Folding::Whole)
 }

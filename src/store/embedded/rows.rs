@@ -5,24 +5,16 @@ use serde::de::DeserializeOwned;
 
 use super::sum::Sum;
 use crate::ledger::{
-    AccountState, Amount, Balance, Billed, BillingMode, Closure, Entry, EntryKind, Grant, GrantId, Hold, HoldId,
-    HoldState, Key, Line, Pool, PoolId, Switch, Timestamp,
+    AccountState, Amount, Balance, Billed, BillingMode, Closure, EntryKind, Grant, GrantId, Hold, HoldId, HoldState,
+    Key, Line, Pool, PoolId, Switch,
 };
 use crate::store::KeyDigest;
 
-/// A change on its way to the disk.
+/// A change that has a row of its own on its way to the disk. What calls change goes into the journal instead.
 #[derive(Debug)]
 pub(super) enum Write {
-    /// A hold was made (open) or posted (presumed).
-    Hold { account: i64, id: HoldId, hold: Hold },
-    /// A hold became final, or a tombstone was written.
-    Final { account: i64, id: HoldId, state: HoldState, since: Timestamp },
-    /// A presumed hold is no longer kept.
-    Forget { account: i64, id: HoldId },
-    /// An old final is no longer kept.
-    Prune { account: i64, id: HoldId },
-    /// A line of the ledger.
-    Entry { account: i64, entry: Entry },
+    /// A sheaf of old finals is no longer kept.
+    Prune { seq: i64 },
     /// An account was made or changed.
     Account(Box<AccountRow>),
     /// A grant was made.
@@ -226,6 +218,7 @@ mod tests {
 
     #[test]
     fn words_are_read_back() {
+        use crate::ledger::Timestamp;
         for state in
             [HoldState::Open, HoldState::Settled, HoldState::Released, HoldState::Presumed, HoldState::Corrected]
         {

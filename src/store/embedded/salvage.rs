@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rusqlite::{Connection, Row};
 
 use super::account::Live;
+use super::fold::{Fold, Folding};
+use super::journal;
 use super::load::{Loaded, closure, hold};
 use super::recount::{self, Counted};
-use super::rows::{AccountRow, PoolRow, Write, body_sum, meta_sum, parse, pulse_sum};
+use super::rows::{AccountRow, PoolRow, body_sum, meta_sum, parse, pulse_sum};
 use super::witness::Testimony;
 use crate::ledger::{
     AccountState, Balance, Billed, Book, Entry, EntryKind, Fund, Grant, GrantId, HoldId, HoldState, Key, KeyState,
@@ -18,8 +20,8 @@ use crate::store::KeyDigest;
 /// What could be read.
 pub(super) struct Salvaged {
     pub(super) books: Vec<Live>,
-    /// Entries that bring sums which cannot be true back into range.
-    pub(super) corrections: Vec<Write>,
+    /// Entries, with their accounts, that bring sums which cannot be true back into range.
+    pub(super) corrections: Vec<(i64, Entry)>,
 }
 
 /// The facts that the next start needs.
@@ -52,12 +54,36 @@ pub(super) fn facts(connection: &Connection, said: Option<&Testimony>, found: &m
             0
         }
     };
+    let commits = commits.max(journal::last_number(connection)?.unwrap_or(0));
     Ok(Facts { instance, commits: commits.max(said.map_or(0, |said| said.commits.max(said.durable))) })
+}
+
+/// Folds what is sound of the journal, and takes out what is damaged of all that is packed.
+pub(super) fn packed(connection: &Connection, found: &mut Vec<String>) -> Loaded<()> {
+    let mut fold = Fold::default();
+    journal::commits(connection, |number, body| {
+        if body.is_none_or(|body| fold.add(body).is_err()) {
+            found.push(format!("commit {number} of the journal was damaged: left out"));
+        }
+        Ok(())
+    })?;
+    fold.write(connection, Folding::Whole, &mut 0)?;
+    let mut damaged = Vec::new();
+    recount::count(connection, |seq| damaged.push(seq))?;
+    for seq in damaged {
+        found.push(format!("page {seq} of the entries was damaged: left out"));
+        connection.execute("DELETE FROM page WHERE seq = ?1", [seq])?;
+    }
+    for seq in journal::damaged_finals(connection)? {
+        found.push(format!("sheaf {seq} of the finals was damaged: left out"));
+        connection.execute("DELETE FROM finals WHERE seq = ?1", [seq])?;
+    }
+    Ok(())
 }
 
 /// Reads the books.
 pub(super) fn salvage(connection: &Connection, block_max: u64, found: &mut Vec<String>) -> Loaded<Salvaged> {
-    let counted = recount::count(connection)?;
+    let counted = recount::count(connection, |_| ())?;
     let mut books = accounts(connection, block_max, &counted, found)?;
     pools(connection, &mut books, found)?;
     let grants = grants(connection, found)?;
@@ -169,7 +195,7 @@ fn place(
     mut grants: HashMap<(i64, GrantId), Grant>,
     counted: &Counted,
     found: &mut Vec<String>,
-    corrections: &mut Vec<Write>,
+    corrections: &mut Vec<(i64, Entry)>,
 ) {
     for ((account, pool, grant), sums) in counted {
         let Some(live) = books.get_mut(account) else { continue };
@@ -187,7 +213,7 @@ fn place(
         let off = (signed(granted) - sums.0, signed(spent) - sums.1, signed(presumed) - sums.2);
         if off != (0, 0, 0) {
             found.push(format!("the entries of grant {} of pool {pool} add up to what cannot be: corrected", id.0));
-            corrections.push(Write::Entry { account: *account, entry: correction(pool, *id, off) });
+            corrections.push((*account, correction(pool, *id, off)));
         }
         target.grants.push(Fund { grant, balance: Balance { granted, held: 0, spent, presumed } });
         target.grants.sort_by_key(|fund| (fund.grant.end.is_none(), fund.grant.end, fund.grant.id));

@@ -1,13 +1,12 @@
 //! The statements of whoever writes, prepared once a connection.
 
-use rusqlite::{CachedStatement, Connection, Result, params};
+use rusqlite::{Connection, Result, params};
 
+use super::fold::{Fold, Folding};
+use super::journal;
 use super::queue::Batch;
-use super::rows::{
-    AccountRow, BalanceRow, PoolRow, Write, body_sum, hold_sum, int, kind_word, lines_text, meta_sum, mode_word,
-    pulse_sum, state_word, word,
-};
-use crate::ledger::{Entry, Grant, GrantId, Hold, HoldId, HoldState, Key, Timestamp};
+use super::rows::{AccountRow, PoolRow, Write, body_sum, int, meta_sum, pulse_sum, word};
+use crate::ledger::{Grant, Key};
 use crate::store::KeyDigest;
 
 /// How many prepared statements the connection keeps: all that are here.
@@ -16,102 +15,79 @@ const KEPT: usize = 32;
 /// What carries a batch to the tables.
 pub(super) struct Statements<'c> {
     connection: &'c Connection,
-    begin: CachedStatement<'c>,
-    commit: CachedStatement<'c>,
-    hold_opened: CachedStatement<'c>,
-    hold_posted: CachedStatement<'c>,
-    hold_gone: CachedStatement<'c>,
-    final_made: CachedStatement<'c>,
-    entry: CachedStatement<'c>,
-    balance: CachedStatement<'c>,
-    pulse: CachedStatement<'c>,
-    lines: String,
-    /// Open and presumed holds on the disk.
+    /// Open and presumed holds in their table.
     pub(super) live: u64,
     /// Whether commits wait for an fsync as the connection is set now.
     pub(super) full: bool,
+    /// The records that the journal has after what was put.
+    pub(super) records: usize,
 }
 
 impl<'c> Statements<'c> {
+    /// For a connection that was just opened, with what its file says of `live`.
     pub(super) fn prepare(connection: &'c Connection, live: u64) -> Result<Self> {
         connection.set_prepared_statement_cache_capacity(KEPT);
         connection.execute_batch("PRAGMA synchronous = NORMAL")?;
-        Self::resume(connection, live, false)
+        Ok(Self::resume(connection, (live, false, 0)))
     }
 
-    /// Goes on where other statements of this connection stopped, with their `live` and `full`.
-    pub(super) fn resume(connection: &'c Connection, live: u64, full: bool) -> Result<Self> {
-        let prepare = |sql: &str| connection.prepare_cached(sql);
-        Ok(Self {
-            connection,
-            begin: prepare("BEGIN IMMEDIATE")?,
-            commit: prepare("COMMIT")?,
-            hold_opened: prepare("INSERT INTO hold VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?,
-            hold_posted: prepare(
-                "UPDATE hold SET lines = ?3, amount = ?4, state = ?5, since = ?6, sum = ?7 WHERE account = ?1 AND id = ?2",
-            )?,
-            hold_gone: prepare("DELETE FROM hold WHERE account = ?1 AND id = ?2")?,
-            final_made: prepare("INSERT OR REPLACE INTO final VALUES (?1, ?2, ?3, ?4)")?,
-            entry: prepare("INSERT INTO entry VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?,
-            balance: prepare("INSERT OR REPLACE INTO balance VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
-            pulse: prepare("UPDATE pulse SET commits = ?1, live = ?2, sum = ?3 WHERE one = 1")?,
-            lines: String::new(),
-            live,
-            full,
-        })
+    /// Goes on where other statements of this connection stopped, with their `live`, `full` and `records`.
+    pub(super) fn resume(connection: &'c Connection, (live, full, records): (u64, bool, usize)) -> Self {
+        Self { connection, live, full, records }
     }
 
     /// Writes a batch as the commit of this number.
-    pub(super) fn commit_batch(&mut self, batch: &Batch, number: u64) -> Result<()> {
-        self.commit_after(batch, number, |_| Ok(()))
+    pub(super) fn commit_batch(&mut self, batch: &Batch, number: u64, folding: Folding) -> Result<()> {
+        if self.full != batch.full {
+            let level = if batch.full { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+            self.connection.execute_batch(level)?;
+            self.full = batch.full;
+        }
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
+        self.put(batch, number, folding)?;
+        self.connection.prepare_cached("COMMIT")?.execute(())?;
+        Ok(())
     }
 
-    /// Does something else first, in the same transaction.
-    pub(super) fn commit_after(
-        &mut self,
-        batch: &Batch,
-        number: u64,
-        first: impl FnOnce(&Connection) -> Result<()>,
-    ) -> Result<()> {
-        self.begin(batch.full)?;
-        first(self.connection)?;
+    /// Writes a batch as part of a transaction.
+    pub(super) fn put(&mut self, batch: &Batch, number: u64, folding: Folding) -> Result<()> {
         for write in &batch.writes {
             self.write(write)?;
         }
-        for ((account, grant), row) in &batch.balances {
-            self.balance(*account, *grant, row)?;
+        if folding == Folding::None {
+            self.records += batch.body.records();
+            return journal::write(self.connection, number, batch.body.bytes());
         }
-        self.commit(number)
-    }
-
-    /// Begins a transaction; `full` = its commit is an fsync.
-    fn begin(&mut self, full: bool) -> Result<()> {
-        if self.full != full {
-            let level = if full { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
-            self.connection.execute_batch(level)?;
-            self.full = full;
+        let mut fold = Fold::of(self.connection)?;
+        fold.add(batch.body.bytes())?;
+        let carried = fold.write(self.connection, folding, &mut self.live)?;
+        self.records = carried.records();
+        if carried.records() == 0 {
+            return self.pulse(number);
         }
-        self.begin.execute(())?;
-        Ok(())
+        journal::write(self.connection, number, carried.bytes())?;
+        self.pulse(number.saturating_sub(1))
     }
 
-    /// Ends the transaction as the commit of this number.
-    fn commit(&mut self, number: u64) -> Result<()> {
-        self.pulse.execute(params![int(number), int(self.live), pulse_sum(number, self.live)])?;
-        self.commit.execute(())?;
-        Ok(())
+    /// Folds the whole journal without a commit of its own: `last` is the last that it has.
+    pub(super) fn fold_all(&mut self, last: u64) -> Result<()> {
+        Fold::of(self.connection)?.write(self.connection, Folding::Whole, &mut self.live)?;
+        self.records = 0;
+        self.pulse(last)
     }
 
-    fn write(&mut self, write: &Write) -> Result<()> {
+    /// Says after which commit the journal begins.
+    pub(super) fn pulse(&self, base: u64) -> Result<()> {
+        let mut pulse =
+            self.connection.prepare_cached("UPDATE pulse SET commits = ?1, live = ?2, sum = ?3 WHERE one = 1")?;
+        pulse.execute(params![int(base), int(self.live), pulse_sum(base, self.live)]).map(drop)
+    }
+
+    fn write(&self, write: &Write) -> Result<()> {
         match write {
-            Write::Hold { account, id, hold } => self.hold(*account, *id, hold),
-            Write::Final { account, id, state, since } => self.finished(*account, *id, *state, *since),
-            Write::Forget { account, id } => self.gone(*account, *id),
-            Write::Prune { account, id } => {
-                let mut prune = self.connection.prepare_cached("DELETE FROM final WHERE account = ?1 AND id = ?2")?;
-                prune.execute(params![account, id.0.to_be_bytes()]).map(drop)
+            Write::Prune { seq } => {
+                self.connection.prepare_cached("DELETE FROM finals WHERE seq = ?1")?.execute([seq]).map(drop)
             }
-            Write::Entry { account, entry } => self.entry(*account, entry),
             Write::Account(row) => self.account(row),
             Write::Grant { account, grant } => self.grant(*account, grant),
             Write::Pool { account, row } => self.pool(*account, row),
@@ -121,81 +97,6 @@ impl<'c> Statements<'c> {
                 meta.execute(params![name, value, meta_sum(name, value)]).map(drop)
             }
         }
-    }
-
-    fn hold(&mut self, account: i64, id: HoldId, hold: &Hold) -> Result<()> {
-        lines_text(&hold.lines, &mut self.lines);
-        let sum = hold_sum(account, id, hold, &self.lines);
-        let (state, since, key) = (state_word(hold.state), int(hold.since.0), id.0.to_be_bytes());
-        if hold.state != HoldState::Open {
-            let amount = int(hold.amount);
-            let posted = self.hold_posted.execute(params![account, key, self.lines, amount, state, since, sum])?;
-            if posted == 1 {
-                return Ok(());
-            }
-            // A hold that was posted before anybody had seen it open: its figures may still come.
-        }
-        self.live += 1;
-        let names = (hold.pool.as_str(), hold.model.as_str(), hold.key.as_str());
-        self.hold_opened.execute(params![
-            account,
-            key,
-            names.0,
-            names.1,
-            names.2,
-            self.lines,
-            int(hold.amount),
-            mode_word(hold.mode),
-            state,
-            int(hold.deadline.0),
-            since,
-            sum
-        ])?;
-        Ok(())
-    }
-
-    fn finished(&mut self, account: i64, id: HoldId, state: HoldState, since: Timestamp) -> Result<()> {
-        self.gone(account, id)?;
-        self.final_made.execute(params![account, id.0.to_be_bytes(), state_word(state), int(since.0)]).map(drop)
-    }
-
-    fn gone(&mut self, account: i64, id: HoldId) -> Result<()> {
-        let gone = self.hold_gone.execute(params![account, id.0.to_be_bytes()])?;
-        self.live = self.live.saturating_sub(u64::try_from(gone).unwrap_or(0));
-        Ok(())
-    }
-
-    fn entry(&mut self, account: i64, entry: &Entry) -> Result<()> {
-        self.entry
-            .execute(params![
-                account,
-                int(entry.at.0),
-                kind_word(entry.kind),
-                entry.pool.as_str(),
-                entry.grant.map(|grant| grant.0),
-                entry.hold.map(|hold| hold.0.to_be_bytes()),
-                entry.granted,
-                entry.held,
-                entry.spent,
-                entry.presumed,
-                int(entry.billed.input),
-                int(entry.billed.output)
-            ])
-            .map(drop)
-    }
-
-    fn balance(&mut self, account: i64, grant: GrantId, row: &BalanceRow) -> Result<()> {
-        self.balance
-            .execute(params![
-                account,
-                grant.0,
-                int(row.granted),
-                int(row.spent),
-                int(row.presumed),
-                int(row.watermark),
-                row.sum(account, grant)
-            ])
-            .map(drop)
     }
 
     fn account(&self, row: &AccountRow) -> Result<()> {

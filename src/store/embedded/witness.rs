@@ -79,18 +79,32 @@ impl Drop for Witness {
     }
 }
 
-/// Fixed widths, so that a note always overwrites the one before it.
+/// Fixed widths, so that a note always overwrites the one before it. Written after every commit, hence without `format!`.
 fn write(text: &mut String, testimony: &Testimony, pid: u32) {
-    use std::fmt::Write as _;
     let Testimony { instance, commits, durable, poisoned } = testimony;
-    // Writing to a String cannot fail.
-    let _ = write!(
-        text,
-        "pid {pid:010}\nledger {instance}\ncommit {commits:020}\ndurable {durable:020}\npoisoned {}\n",
-        u8::from(*poisoned)
-    );
-    let sum = super::rows::meta_sum("witness", text);
-    let _ = writeln!(text, "sum {:016x}", sum.cast_unsigned());
+    text.push_str("pid ");
+    digits::<10>(text, u64::from(pid));
+    for part in ["\nledger ", instance, "\ncommit "] {
+        text.push_str(part);
+    }
+    digits::<20>(text, *commits);
+    text.push_str("\ndurable ");
+    digits::<20>(text, *durable);
+    text.push_str(if *poisoned { "\npoisoned 1\n" } else { "\npoisoned 0\n" });
+    let sum = super::rows::meta_sum("witness", text).cast_unsigned();
+    text.push_str("sum ");
+    text.extend((0..16).rev().filter_map(|place| char::from_digit(u32::try_from((sum >> (4 * place)) & 15).ok()?, 16)));
+    text.push('\n');
+}
+
+/// A number with leading zeros.
+fn digits<const WIDTH: usize>(text: &mut String, mut number: u64) {
+    let mut digits = [b'0'; WIDTH];
+    for digit in digits.iter_mut().rev() {
+        *digit += u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
+    text.extend(digits.map(char::from));
 }
 
 fn parse(text: &str) -> Option<Testimony> {
@@ -206,7 +220,13 @@ mod tests {
     #[test]
     fn a_note_is_read_back_and_a_torn_one_is_not() {
         let mut text = String::new();
+        write(&mut text, &said(u64::MAX, 1_234_567_890), u32::MAX);
+        assert_eq!(parse(&text), Some(said(u64::MAX, 1_234_567_890)));
+        text.clear();
         write(&mut text, &said(12, 7), 99);
+        assert!(
+            text.starts_with("pid 0000000099\nledger i\ncommit 00000000000000000012\ndurable 00000000000000000007\n")
+        );
         assert_eq!(parse(&text), Some(said(12, 7)));
         for cut in 0..text.len() - 1 {
             assert_eq!(parse(&text[..cut]), None, "cut at {cut}");

@@ -6,14 +6,19 @@ use rusqlite::Connection;
 
 use super::Inner;
 use super::flush::Flush;
-use super::pen::{Failure, Pen};
+use super::fold::Folding;
+use super::pen::{FOLD_BEYOND, Failure, Pen};
 use super::queue::Work;
 use super::rows::Write;
 use super::statements::{COPY, EMPTY, LOOK, checkpoint};
 use crate::clock::Clock;
+use crate::ledger::Timestamp;
 
 /// The log is copied into the file beyond so many frames (of 4 KiB).
 const FRAMES_AT_MOST: i64 = 4_000;
+
+/// An open hold stays in the journal so long when that is folded, in ms: most are settled by then.
+const CARRIED_MS: u64 = 60_000;
 
 /// However the thread ends, nobody waits for it in vain.
 struct Ends(Arc<Inner>);
@@ -56,6 +61,7 @@ fn work(inner: &Inner) -> Result<(), Failure> {
             if pen.patience(inner.settings.flush_every).is_zero() {
                 tick(pen, inner, &mut flush)?;
             } else if pen.look {
+                fold(pen, inner, FOLD_BEYOND)?;
                 copy_log(&pen.connection)?;
             }
             pen.look = false;
@@ -68,9 +74,20 @@ fn work(inner: &Inner) -> Result<(), Failure> {
 fn commit(pen: &mut Pen, inner: &Inner) -> Result<(), Failure> {
     let batch = inner.queue.take(pen.spare.take());
     if !batch.is_empty() {
-        pen.commit(inner, &batch)?;
+        pen.commit(inner, &batch, Folding::None)?;
     }
     pen.spare = Some(batch);
+    Ok(())
+}
+
+/// Folds the journal where it has more than `many` records, together with what is waiting.
+fn fold(pen: &mut Pen, inner: &Inner, many: usize) -> Result<(), Failure> {
+    if pen.is_thick(many) {
+        let batch = inner.queue.take(pen.spare.take());
+        let young = Timestamp(inner.clock.now().0.saturating_sub(CARRIED_MS));
+        pen.commit(inner, &batch, Folding::Until(young))?;
+        pen.spare = Some(batch);
+    }
     Ok(())
 }
 
@@ -78,6 +95,7 @@ fn commit(pen: &mut Pen, inner: &Inner) -> Result<(), Failure> {
 fn tick(pen: &mut Pen, inner: &Inner, flush: &mut Flush) -> Result<(), Failure> {
     pen.since_flush = Clock::stopwatch();
     pen.flushes_left = pen.flushes_left.saturating_sub(1);
+    fold(pen, inner, 0)?;
     let behind = pen.testimony.durable < pen.testimony.commits;
     flush.run(&pen.connection, inner, behind)?;
     copy_log(&pen.connection)
@@ -99,7 +117,7 @@ fn stop(pen: &mut Pen, inner: &Inner) -> Result<(), Failure> {
         batch.full = true;
         batch.writes.push(Write::Meta { name: "clean", value: "1".to_owned() });
     }
-    pen.commit(inner, &batch)?;
+    pen.commit(inner, &batch, if clean { Folding::Whole } else { Folding::None })?;
     if clean {
         checkpoint(&pen.connection, EMPTY)?;
         pen.witness.sync()?;

@@ -115,6 +115,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plug<S> {
         reply
     }
 
+    /// One request with a counted body, as a server reads it; `None` once the client has closed the connection.
+    pub async fn request(&mut self) -> Option<Vec<u8>> {
+        while self.got.is_empty() {
+            if !self.more().await {
+                return None;
+            }
+        }
+        let head = String::from_utf8(self.until("\r\n\r\n").await).unwrap().to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+        Some(self.exactly(length.unwrap_or(0)).await)
+    }
+
     async fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {

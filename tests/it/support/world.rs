@@ -40,6 +40,8 @@ pub struct Plan {
     pub sockets: SocketSettings,
     pub simulator: simulator::Settings,
     pub head_timeout: Duration,
+    /// How long a connection to the upstream may be idle.
+    pub idle_timeout: Duration,
     pub max_body: usize,
     pub key_in_flight: usize,
     pub limits: Limits,
@@ -71,6 +73,7 @@ impl Plan {
             sockets: sockets(),
             simulator: simulator::Settings::default(),
             head_timeout: Duration::from_secs(300),
+            idle_timeout: Duration::from_secs(60),
             max_body: 10 << 20,
             key_in_flight: 10_000,
             limits: limits(),
@@ -169,7 +172,7 @@ impl World {
             ca_file: None,
             connect_timeout: Duration::from_secs(5),
             head_timeout: plan.head_timeout,
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: plan.idle_timeout,
             max_idle: 256,
             http2: false,
         });

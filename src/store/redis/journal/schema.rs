@@ -4,7 +4,7 @@ use crate::store::embedded::file::Kind;
 
 /// The journal's file. `application_id`: "GRAJ".
 pub(super) const JOURNAL: Kind =
-    Kind { name: "replica.db", lock: "replica.lock", application: 0x4752_414a, format: 1, tables: TABLES };
+    Kind { name: "replica.db", lock: "replica.lock", application: 0x4752_414a, format: 1, tables: &[TABLES] };
 
 /// The tables. A settled call appends one row to `entry`; once a batch the touched rows of `fund` and `seen`, and `pulse`, are
 /// written anew. `fund` has a row for each grant (NULL: what no grant covered) that this replica moved, with what it moved in all.
