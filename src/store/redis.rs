@@ -6,6 +6,8 @@
 mod args;
 mod books;
 mod callers;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod journal;
 mod keys;
 mod link;

@@ -36,6 +36,7 @@ mod dialects_reply;
 mod dialects_route;
 mod dialects_splice;
 mod dialects_stream;
+mod dialects_thinking;
 mod ends;
 mod families;
 mod faults;

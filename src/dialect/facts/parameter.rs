@@ -29,13 +29,10 @@ impl<'de> Reader<'de> {
             Role::Choices => self.n = count(name, raw)?,
             Role::BestOf => self.best_of = count(name, raw)?,
             Role::Answer => self.answer(name, raw)?,
-            Role::ThinkingBudget => {
-                self.facts.thinking.budget = count(name, raw)?;
-                self.facts.spans.thinking_budget = Some(self.span(raw.get()));
-            }
+            Role::ThinkingBudget => self.thinking_budget(name, raw)?,
             Role::EnableThinking => {
-                self.facts.thinking.enabled = switch(name, raw)?;
-                self.facts.spans.enable_thinking = self.switch_span(raw);
+                let asked = switch(name, raw)?;
+                self.thinking(name, asked, raw);
             }
             Role::ThinkingObject => self.thinking_object(raw)?,
             Role::OtherThinking => {
@@ -129,8 +126,8 @@ impl<'de> Reader<'de> {
 
     /// Anthropic's `thinking`: on, off, and its budget.
     fn thinking_object(&mut self, raw: &'de RawValue) -> Result<(), DialectError> {
-        self.facts.spans.enable_thinking = self.switch_span(raw);
         if raw.get() == "null" {
+            self.thinking("thinking", None, raw);
             return Ok(());
         }
         let must = "must be an object with a known `type` and `budget_tokens` at most once";
@@ -138,14 +135,44 @@ impl<'de> Reader<'de> {
             .ok()
             .filter(|_| raw.get().starts_with('{') && is_sound(raw, MAX_TOOL_DEPTH))
             .ok_or_else(|| DialectError::parameter("thinking", must))?;
-        self.facts.thinking.enabled = match &*found.r#type {
-            "enabled" | "adaptive" => Some(true),
-            "disabled" => Some(false),
+        let asked = match &*found.r#type {
+            "enabled" | "adaptive" => true,
+            "disabled" => false,
             _ => return Err(DialectError::parameter("thinking", must)),
         };
-        if let Some(budget) = found.budget_tokens {
-            self.facts.thinking.budget = count("thinking.budget_tokens", budget)?;
-            self.facts.spans.thinking_budget = Some(self.span(budget.get()));
+        self.thinking("thinking", Some(asked), raw);
+        found.budget_tokens.map_or(Ok(()), |budget| self.thinking_budget("thinking.budget_tokens", budget))
+    }
+
+    /// Takes what one parameter says about thinking. Of two, the one that asks for it is believed.
+    fn thinking(&mut self, name: &str, asked: Option<bool>, raw: &'de RawValue) {
+        let thinking = &mut self.facts.thinking;
+        thinking.enabled = match (thinking.enabled, asked) {
+            (Some(before), Some(asked)) => Some(before || asked),
+            (before, asked) => before.or(asked),
+        };
+        let found = self.switch_span(raw);
+        let spans = &mut self.facts.spans;
+        // Where nothing is said, it is written in place of the `null` of its own name alone.
+        let takes = match found {
+            Switch::Said => true,
+            Switch::Null(_) => spans.enable_thinking == Switch::Absent && spans.no_thinking.0 == name,
+            Switch::Absent => false,
+        };
+        if takes {
+            spans.enable_thinking = found;
+        }
+    }
+
+    /// Takes a budget of thinking; two of them could be read as either.
+    fn thinking_budget(&mut self, name: &str, raw: &'de RawValue) -> Result<(), DialectError> {
+        let asked = count(name, raw)?;
+        if asked.is_some() && self.facts.thinking.budget.is_some() {
+            return Err(DialectError::parameter(name, "says again what another parameter says"));
+        }
+        if asked.is_some() || self.facts.spans.thinking_budget.is_none() {
+            self.facts.thinking.budget = asked;
+            self.facts.spans.thinking_budget = Some(self.span(raw.get()));
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ mod class;
 mod facts;
 mod fault;
 mod find;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod layout;
 mod look;
 mod script;
