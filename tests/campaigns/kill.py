@@ -187,13 +187,13 @@ def main():
     parser = argparse.ArgumentParser(description="kill -9 runs under load", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--gratis", default="target/release/gratis")
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--grant", type=int, help="tokens; 40,000 a round where it is not given, so that every round has calls to kill")
+    parser.add_argument("--grant", type=int, help="tokens; 60,000 a round where it is not given, so that every round has calls to kill")
     parser.add_argument("--model", default="qwen-plus")
     parser.add_argument("--longest", type=float, default=0.4, help="seconds from ready to the kill, at most")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.gratis = os.path.abspath(args.gratis)
-    args.grant = args.grant or 40_000 * args.rounds
+    args.grant = args.grant or 60_000 * args.rounds
     good = Campaign(args).run()
     print("kill runs: " + ("passed" if good else "FAILED"))
     sys.exit(0 if good else 1)
