@@ -98,6 +98,8 @@ fn short(bytes: &[u8], asked: Asked<'_>) -> Read<Said> {
         }
         Asked::Resolve(hold, Some(pool)) => {
             let (state, held, available) = (state_of(&Value::Int(third))?, sixth, seventh);
+            // Only an amount can be taken away.
+            below(held)?;
             let covered = Usage { input: below(input)?, output: below(output)? };
             let used = input.saturating_add(output);
             let overspent = if used > 0 { available.min(0).unsigned_abs() } else { 0 };
