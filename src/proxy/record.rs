@@ -144,12 +144,9 @@ impl Drop for Record {
             return;
         }
         let usage = self.usage.unwrap_or_default();
-        // As the client was told it.
-        let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
-        let id = uuid::Uuid::from_u128(self.id.0).as_hyphenated().encode_lower(&mut buffer);
         tracing::info!(
             target: "gratis::request",
-            request_id = &*id,
+            request_id = request_id(self.id),
             operation = self.operation,
             status = self.status,
             code = self.code.as_deref(),

@@ -54,16 +54,13 @@ pub(super) async fn send(
     drop(client);
     let begun = record.elapsed();
     parts.metrics.admission_seconds.observe(begun.as_secs_f64());
-    let admission = Some(admission);
-    let served_by = Arc::clone(&upstream);
-    let parts_of_call = Arc::clone(parts);
     let call = Box::new(Call {
-        parts: parts_of_call,
+        parts: Arc::clone(parts),
         shared,
-        upstream: served_by,
+        upstream: Arc::clone(&upstream),
         watch,
         strip_usage,
-        admission,
+        admission: Some(admission),
         further,
         record,
     });

@@ -46,18 +46,18 @@ pub struct Upstream {
     head_timeout: Duration,
     connections: Connections,
     /// Makes a connection of its own for each WebSocket, always by HTTP/1.1.
-    sockets: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    sockets: PooledClient,
     pub(super) breaker: Breaker,
 }
 
-type Shared = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type PooledClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// How requests travel.
 enum Connections {
     /// One at a time on a connection of HTTP/1.1, which the call itself drives.
     Own(Arc<Pool>),
     /// Many at a time on one of HTTP/2, where the upstream offers it.
-    Shared(Box<Shared>),
+    Shared(Box<PooledClient>),
 }
 
 /// Why there is no response.

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ impl Pool {
         Ok(Box::new(Wire { sender, connection }))
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<(Stopwatch, Box<Wire>)>> {
+    fn idle(&self) -> MutexGuard<'_, VecDeque<(Stopwatch, Box<Wire>)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

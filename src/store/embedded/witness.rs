@@ -79,32 +79,18 @@ impl Drop for Witness {
     }
 }
 
-/// Fixed widths, so that a note always overwrites the one before it. Written after every commit, hence without `format!`.
+/// Fixed widths, so that a note always overwrites the one before it.
 fn write(text: &mut String, testimony: &Testimony, pid: u32) {
+    use std::fmt::Write as _;
     let Testimony { instance, commits, durable, poisoned } = testimony;
-    text.push_str("pid ");
-    digits::<10>(text, u64::from(pid));
-    for part in ["\nledger ", instance, "\ncommit "] {
-        text.push_str(part);
-    }
-    digits::<20>(text, *commits);
-    text.push_str("\ndurable ");
-    digits::<20>(text, *durable);
-    text.push_str(if *poisoned { "\npoisoned 1\n" } else { "\npoisoned 0\n" });
-    let sum = super::rows::meta_sum("witness", text).cast_unsigned();
-    text.push_str("sum ");
-    text.extend((0..16).rev().filter_map(|place| char::from_digit(u32::try_from((sum >> (4 * place)) & 15).ok()?, 16)));
-    text.push('\n');
-}
-
-/// A number with leading zeros.
-fn digits<const WIDTH: usize>(text: &mut String, mut number: u64) {
-    let mut digits = [b'0'; WIDTH];
-    for digit in digits.iter_mut().rev() {
-        *digit += u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-    }
-    text.extend(digits.map(char::from));
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "pid {pid:010}\nledger {instance}\ncommit {commits:020}\ndurable {durable:020}\npoisoned {}\n",
+        u8::from(*poisoned)
+    );
+    let sum = super::rows::meta_sum("witness", text);
+    let _ = writeln!(text, "sum {:016x}", sum.cast_unsigned());
 }
 
 fn parse(text: &str) -> Option<Testimony> {
