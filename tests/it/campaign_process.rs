@@ -14,8 +14,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-/// The longest that a step which is not measured may take before the campaign gives up.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+use crate::support::PATIENCE;
+
 /// Between two looks at something that is waited for.
 pub const LOOK: Duration = Duration::from_millis(1);
 

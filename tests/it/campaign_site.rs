@@ -12,7 +12,8 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::campaign_process::{LOOK, PATIENCE, Process, Wire};
+use crate::campaign_process::{LOOK, Process, Wire};
+use crate::support::PATIENCE;
 
 /// More than the smallest request can hold: template, one short message and the least outputs of answer and thinking.
 pub const MINIMAL: u64 = 512 + 16 + 64 + 256 + 256;

@@ -6,12 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::thread;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// Longer than anything here takes; what is not done by then hangs.
-const PATIENCE: Duration = Duration::from_secs(180);
+use crate::support::PATIENCE;
 
 fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

@@ -7,6 +7,7 @@ use gratis::proxy::OnDisconnect;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
+use crate::support::PATIENCE;
 use crate::support::wire::{chat, raw};
 use crate::support::world::{KEY, Plan, World, model};
 
@@ -167,7 +168,7 @@ async fn a_client_that_leaves_before_the_head_is_still_charged_exactly() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let begun = std::time::Instant::now();
     while world.charged("qwen-plus").await == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(180), "the call never reached the upstream");
+        assert!(begun.elapsed() < PATIENCE, "the call never reached the upstream");
     }
     drop(stream);
     let balance = world.settled("qwen-plus").await;
@@ -261,7 +262,7 @@ async fn the_breaker_opens_before_an_outage_eats_the_quota_and_closes_after_a_go
             break;
         }
         assert_eq!(status, 503);
-        assert!(begun.elapsed() < Duration::from_secs(180));
+        assert!(begun.elapsed() < PATIENCE);
     }
     assert_eq!(chat(&world.origin, KEY, &hi(false)).await.0, 200);
 }

@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::mixed::{Call, make, world};
+use crate::support::PATIENCE;
 use crate::support::wire::{request, send, whole};
 use crate::support::world::{KEY, World};
 use gratis::dialect::Kind;
@@ -135,7 +136,7 @@ async fn a_task_whose_record_is_gone_is_not_asked_about_any_more() {
     world.store.remember(old).await.unwrap();
     let begun = std::time::Instant::now();
     while !world.store.open_tasks(9).await.unwrap().is_empty() {
-        assert!(begun.elapsed() < std::time::Duration::from_secs(180), "it stays open");
+        assert!(begun.elapsed() < PATIENCE, "it stays open");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert_eq!(world.received().await, 0);

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::support::PATIENCE;
 use crate::support::binary::Home;
 use crate::support::wire::{chat, post};
 use crate::support::world::{KEY, Plan, World, model};
@@ -117,7 +118,7 @@ async fn f_acc_12_streams_that_are_reset_as_soon_as_they_are_opened_end_the_conn
     stream.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, b"")].concat()).await.unwrap();
     let mut number = 1;
     let mut buffer = [0; 4_096];
-    let ended = tokio::time::timeout(Duration::from_secs(180), async {
+    let ended = tokio::time::timeout(PATIENCE, async {
         loop {
             let mut flood = Vec::new();
             for _ in 0..100 {
@@ -180,7 +181,7 @@ async fn f_acc_5_what_is_no_tls_on_the_tls_port_is_closed() {
         let mut stream = TcpStream::connect(&address).await.unwrap();
         stream.write_all(said).await.unwrap();
         let mut got = Vec::new();
-        let ended = tokio::time::timeout(Duration::from_secs(180), stream.read_to_end(&mut got)).await;
+        let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut got)).await;
         // However it ends, but for an answer in the clear.
         let _ = ended.unwrap_or_else(|_| panic!("{said:?} keeps its connection"));
         assert!(!got.starts_with(b"HTTP/1.1 2"), "{said:?}");

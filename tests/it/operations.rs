@@ -14,6 +14,7 @@ use gratis::store::{NoteStore, Shelf};
 use http::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::support::PATIENCE;
 use crate::support::wire;
 use crate::support::world::{KEY, Plan, World, model};
 
@@ -46,7 +47,7 @@ async fn until<T>(what: &str, mut so: impl AsyncFnMut() -> Option<T>) -> T {
         if let Some(found) = so().await {
             return found;
         }
-        assert!(begun.elapsed() < Duration::from_secs(180), "it never was so: {what}");
+        assert!(begun.elapsed() < PATIENCE, "it never was so: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

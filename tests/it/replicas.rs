@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::support::PATIENCE;
 use crate::support::redis::Server;
 use crate::support::wire::{chat, request, send, whole};
-
-/// How long anything that must happen may take.
-const DEADLINE: Duration = Duration::from_secs(180);
 
 /// A running `gratis demo --json`; killed when dropped.
 struct Demo {
@@ -69,7 +67,7 @@ impl Demo {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(begun.elapsed() < DEADLINE, "the demo does not end");
+            assert!(begun.elapsed() < PATIENCE, "the demo does not end");
             std::thread::sleep(Duration::from_millis(10));
         }
     }

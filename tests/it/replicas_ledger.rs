@@ -10,12 +10,10 @@ use gratis::store::redis::{Redis, Settings};
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::support::PATIENCE;
 use crate::support::binary::{Gratis, Home};
 use crate::support::redis::{EVERYSEC, Server};
 use crate::support::wire::{chat, request, send, whole};
-
-/// How long anything that must happen may take.
-const DEADLINE: Duration = Duration::from_secs(180);
 
 /// A pepper that every replica is given.
 const PEPPER: &str = "abababababababababababababababababababababababababababababababab";
@@ -73,7 +71,7 @@ async fn wait_until_ready(gratis: &Gratis, wanted: bool) -> String {
         if (status == 200) == wanted {
             return text;
         }
-        assert!(begun.elapsed() < DEADLINE, "{status} {text}");
+        assert!(begun.elapsed() < PATIENCE, "{status} {text}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -168,7 +166,7 @@ async fn a_replica_that_was_there_before_a_ledger_with_another_pepper_never_admi
         if body["error"]["code"] == "gratis_store_unavailable" {
             break;
         }
-        assert!(begun.elapsed() < DEADLINE, "{body}");
+        assert!(begun.elapsed() < PATIENCE, "{body}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(ready(&waiting).await.0, 503);
@@ -261,7 +259,7 @@ async fn a_suspended_store_goes_on_when_the_operator_says_so() {
         if status["suspended"].is_string() {
             break status;
         }
-        assert!(begun.elapsed() < DEADLINE, "{status}");
+        assert!(begun.elapsed() < PATIENCE, "{status}");
     };
     assert!(status["suspended"].as_str().unwrap().contains("run id"), "{status}");
     assert_eq!((&status["ledger"], &status["class"]), (&json!("ready"), &json!("redis-always")), "{status}");
@@ -302,7 +300,7 @@ async fn the_admin_api_resumes_too() {
         if text.contains("suspended") {
             break;
         }
-        assert!(begun.elapsed() < DEADLINE, "{text}");
+        assert!(begun.elapsed() < PATIENCE, "{text}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let url = format!("{}/admin/v1/store/resume", gratis.admin);
@@ -330,7 +328,7 @@ async fn a_store_that_is_gone_refuses_with_a_time_to_come_back() {
         if metrics.contains("gratis_store_breaker_open 1") {
             break;
         }
-        assert!(begun.elapsed() < DEADLINE, "{metrics}");
+        assert!(begun.elapsed() < PATIENCE, "{metrics}");
         chat(&gratis.origin, &key, &hi()).await;
     }
 }

@@ -11,6 +11,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use crate::support::PATIENCE;
 use crate::support::binary::{Gratis, Home, PROVIDER_KEY};
 use crate::support::plug::{Plug, chat_request};
 use crate::support::wire::{chat, get_json, request, send, whole};
@@ -49,7 +50,7 @@ async fn settled(home: &Home, gratis: &Gratis) -> Value {
         if balance["held"] == 0 {
             return balance;
         }
-        assert!(begun.elapsed() < Duration::from_secs(180), "{balance}");
+        assert!(begun.elapsed() < PATIENCE, "{balance}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -159,7 +160,7 @@ async fn sigterm_lets_calls_end_refuses_new_ones_and_leaves_nothing_presumed() {
     let address = gratis.origin.trim_start_matches("http://").to_owned();
     let begun = Instant::now();
     while TcpStream::connect(&address).await.is_ok() {
-        assert!(begun.elapsed() < Duration::from_secs(180), "it still accepts connections");
+        assert!(begun.elapsed() < PATIENCE, "it still accepts connections");
     }
     let rest = String::from_utf8(running.rest().await).unwrap();
     assert!(rest.contains("data: [DONE]\n\n"), "{rest}");

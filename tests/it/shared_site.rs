@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::campaign_process::Process;
 use crate::campaign_site::{Ground, Line, MINIMAL, Site};
+use crate::support::PATIENCE;
 
 /// The model whose grant is used up.
 const MODEL: &str = "qwen-plus";
@@ -23,9 +24,6 @@ const RATE: f64 = 90.0;
 /// What a run takes of the grant at most besides its rounds, and what one round takes.
 const BASE: u64 = 400_000;
 const A_ROUND: u64 = 200_000;
-/// How long anything that must happen may take.
-const DEADLINE: Duration = Duration::from_secs(180);
-
 /// How often a fault comes: once, or as often as `GRATIS_SHARED_ROUNDS` says (`make faults` sets it).
 pub fn rounds() -> u32 {
     std::env::var("GRATIS_SHARED_ROUNDS").map_or(1, |text| text.parse().expect("a number of rounds"))
@@ -78,7 +76,7 @@ impl Trio {
         let calls = self.calls().await;
         let since = Instant::now();
         while self.calls().await < calls + 40 {
-            assert!(since.elapsed() < DEADLINE, "no calls go through");
+            assert!(since.elapsed() < PATIENCE, "no calls go through");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -128,7 +126,7 @@ impl Trio {
                 last = probe(&ground.site).await;
                 last.0 != StatusCode::OK
             } {
-                if since.elapsed() > DEADLINE {
+                if since.elapsed() > PATIENCE {
                     let (_, ready) = ground
                         .site
                         .wire

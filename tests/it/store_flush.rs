@@ -10,6 +10,7 @@ use gratis::store::embedded::{Embedded, Settings};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::store_support::*;
+use crate::support::PATIENCE;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -29,7 +30,7 @@ fn number(dir: &std::path::Path, sql: &str) -> i64 {
 async fn until(store: &Embedded, dir: &std::path::Path, sql: &str, wanted: impl Fn(i64) -> bool) {
     let watch = Clock::stopwatch();
     while !wanted(number(dir, sql)) {
-        assert!(watch.elapsed() < Duration::from_secs(180), "{sql} stays {}", number(dir, sql));
+        assert!(watch.elapsed() < PATIENCE, "{sql} stays {}", number(dir, sql));
         store.entries(&account(), None, 1).await.unwrap();
     }
 }

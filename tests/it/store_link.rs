@@ -14,7 +14,7 @@ use gratis::store::redis::{OpenError, Redis, Settings, Url};
 use gratis::store::{KeyStore as _, LedgerStore as _, StoreError, StoreErrorKind};
 
 use crate::store_support::{account, ask, balance_of, digest, grant, key, new_account};
-use crate::support::redis::DEADLINE;
+use crate::support::PATIENCE;
 
 /// What the account is given.
 const GRANTED: u64 = 1_000_000;
@@ -83,7 +83,7 @@ async fn comes_back(store: &Redis, hold: u128) {
     for hold in hold.. {
         let Err(error) = reserve(store, hold).await else { return };
         assert!(matches!(error.kind, StoreErrorKind::Unavailable | StoreErrorKind::TimedOut), "{error}");
-        assert!(begun.elapsed() < DEADLINE, "it never came back: {error}");
+        assert!(begun.elapsed() < PATIENCE, "it never came back: {error}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -99,7 +99,7 @@ async fn stops(store: &Redis, hold: u128, what: &str) {
                 return;
             }
         }
-        assert!(begun.elapsed() < DEADLINE, "it never said {what:?}: {said}");
+        assert!(begun.elapsed() < PATIENCE, "it never said {what:?}: {said}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

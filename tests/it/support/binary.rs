@@ -7,8 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long anything that must happen may take.
-const DEADLINE: Duration = Duration::from_secs(180);
+use super::PATIENCE;
 
 /// The provider's key that every child is given.
 pub const PROVIDER_KEY: &str = "sk-provider-0001";
@@ -177,7 +176,7 @@ impl Gratis {
         while self.said().matches(text).count() < times {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "it ended with {ended:?} and without {text:?}: {}", self.said());
-            assert!(begun.elapsed() < DEADLINE, "it never said {text:?}: {}", self.said());
+            assert!(begun.elapsed() < PATIENCE, "it never said {text:?}: {}", self.said());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -195,7 +194,7 @@ impl Gratis {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(begun.elapsed() < DEADLINE, "it does not end: {}", self.said());
+            assert!(begun.elapsed() < PATIENCE, "it does not end: {}", self.said());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

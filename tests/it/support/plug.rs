@@ -1,12 +1,9 @@
 //! A raw HTTP/1 connection: what is written is exactly what was said, and what is read is shown as it came.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How long anything that must come may take.
-const DEADLINE: Duration = Duration::from_secs(180);
+use super::PATIENCE;
 
 pub struct Plug<S = TcpStream> {
     stream: S,
@@ -59,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plug<S> {
     /// Reads more; false at the end of the stream.
     async fn more(&mut self) -> bool {
         let mut buffer = vec![0; 65_536];
-        let read = tokio::time::timeout(DEADLINE, self.stream.read(&mut buffer)).await;
+        let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut buffer)).await;
         let read = read.unwrap_or_else(|_| panic!("nothing came after {:?}", String::from_utf8_lossy(&self.got)));
         let count = read.unwrap_or(0);
         self.got.extend_from_slice(&buffer[..count]);

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 
-/// How long anything that must happen may take.
-pub const DEADLINE: Duration = Duration::from_secs(180);
+use super::PATIENCE;
 
 /// One Redis on which nothing acknowledged is lost: the options of class `redis-always`.
 pub const ALWAYS: [&str; 2] = ["appendonly yes", "appendfsync always"];
@@ -30,7 +29,7 @@ pub const WAIT: [&str; 3] = ["appendonly yes", "min-replicas-to-write 1", "min-r
 pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < DEADLINE, "it never happened: {what}");
+        assert!(begun.elapsed() < PATIENCE, "it never happened: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -38,7 +37,7 @@ pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < DEADLINE, "it never happened: {what}");
+        assert!(begun.elapsed() < PATIENCE, "it never happened: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -132,7 +131,7 @@ impl Server {
                 self.child = None;
                 return false;
             }
-            assert!(begun.elapsed() < DEADLINE, "{} does not listen", self.program);
+            assert!(begun.elapsed() < PATIENCE, "{} does not listen", self.program);
             std::thread::sleep(Duration::from_millis(5));
         }
         // Something else may listen on the port while ours is about to end.

@@ -23,6 +23,7 @@ use gratis::store::{KeyStore, LedgerStore, NewAccount, NoteStore, Pepper, Resour
 use gratis::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
+use super::PATIENCE;
 use super::memory::MemoryStore;
 use super::models::{calls_of, sim_model};
 pub use super::models::{model, model_of, site, thinking_model, unit_model};
@@ -268,7 +269,7 @@ impl World {
             if book.holds.values().all(|hold| hold.state != HoldState::Open) {
                 return;
             }
-            assert!(begun.elapsed() < Duration::from_secs(180), "holds stay open: {:?}", book.holds);
+            assert!(begun.elapsed() < PATIENCE, "holds stay open: {:?}", book.holds);
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -277,7 +278,7 @@ impl World {
     pub async fn quiet_tasks(&self) {
         let begun = std::time::Instant::now();
         while self.proxy.tasks().len() > 2 {
-            assert!(begun.elapsed() < Duration::from_secs(180), "background work does not end");
+            assert!(begun.elapsed() < PATIENCE, "background work does not end");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

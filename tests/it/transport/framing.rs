@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{hi, plan};
+use crate::support::PATIENCE;
 use crate::support::plug::{Plug, chat_head};
 use crate::support::wire::{chat, request, send};
 use crate::support::world::{KEY, World};
@@ -101,7 +102,7 @@ async fn f_acc_12_a_flood_of_http2_control_frames_ends_the_connection_and_a_few_
         stream.write_all(&[hello, flood.repeat(100)].concat()).await.unwrap();
         let mut buffer = [0; 4_096];
         assert!(stream.read(&mut buffer).await.unwrap() > 0, "{name}: a few are answered");
-        let ended = tokio::time::timeout(Duration::from_secs(180), async {
+        let ended = tokio::time::timeout(PATIENCE, async {
             // Written until the other side has had enough; then the write or the read fails, or the stream ends.
             while stream.write_all(&flood).await.is_ok() {
                 match stream.try_read(&mut buffer) {
@@ -156,14 +157,14 @@ async fn f_acc_1_and_2_a_connection_that_says_nothing_or_never_finishes_a_head_i
         assert_eq!(chat(&world.origin, KEY, &hi(false)).await.0, 200, "others are served meanwhile");
         for mut stream in crowd {
             let mut got = Vec::new();
-            let ended = tokio::time::timeout(Duration::from_secs(180), stream.read_to_end(&mut got));
+            let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut got));
             // However it ends: what matters is that it does.
             let _ = ended.await.unwrap_or_else(|_| panic!("{said:?} keeps its connection"));
         }
     }
     let begun = std::time::Instant::now();
     while world.metrics.connections.get() > 1 {
-        assert!(begun.elapsed() < Duration::from_secs(180), "{} connections", world.metrics.connections.get());
+        assert!(begun.elapsed() < PATIENCE, "{} connections", world.metrics.connections.get());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

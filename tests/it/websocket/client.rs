@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::TTS;
+use crate::support::PATIENCE;
 use crate::support::world::KEY;
 
 pub struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -59,7 +60,7 @@ impl Client {
     }
 
     pub async fn message(&mut self) -> Option<Result<Message, Error>> {
-        let next = tokio::time::timeout(std::time::Duration::from_secs(180), self.0.next());
+        let next = tokio::time::timeout(PATIENCE, self.0.next());
         next.await.expect("nothing came for 20 seconds")
     }
 

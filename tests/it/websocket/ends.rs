@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::client::{Client, finish, go_on, respond, run_asr, run_tts};
 use super::script::{self, frame};
 use super::{ASR, OMNI, TTS, plan};
+use crate::support::PATIENCE;
 use crate::support::world::World;
 
 /// What happens on a connection, step by step.
@@ -184,7 +185,7 @@ async fn a_response_that_nothing_was_held_for_is_written_down_all_the_same() {
     }
     let begun = std::time::Instant::now();
     while world.balance(OMNI).await.spent != 45 {
-        assert!(begun.elapsed() < Duration::from_secs(180), "{:?}", world.balance(OMNI).await);
+        assert!(begun.elapsed() < PATIENCE, "{:?}", world.balance(OMNI).await);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert!(world.metrics.over_hold.get() > 0, "it is an incident");
