@@ -77,9 +77,9 @@ class Site:
     def gratis(self, *words, **more):
         return subprocess.Popen([self.program, *words], env=self.env, **more)
 
-    def prepare(self):
-        """Starts the simulator and makes the ledger."""
-        words = ["simulator", "--listen", f"127.0.0.1:{self.sim}", "--model", self.model]
+    def prepare(self, *more):
+        """Starts the simulator, with these words more, and makes the ledger."""
+        words = ["simulator", "--listen", f"127.0.0.1:{self.sim}", "--model", self.model, *more]
         self.simulator = self.gratis(*words, stdout=self.log, stderr=self.log)
         wait(lambda: answers(f"http://127.0.0.1:{self.sim}/ledger"), 10, "the simulator does not answer")
         done = subprocess.run(
@@ -97,11 +97,11 @@ class Site:
         wait(lambda: answers(f"http://127.0.0.1:{self.admin}/readyz"), 10, "gratis serve is not ready", serve, pause=0.004)
         return serve
 
-    def load(self, *words):
-        """`gratis load` with half of its calls streamed; its report comes on its standard output."""
+    def load(self, *words, key=None, streamed=0.5):
+        """`gratis load`; its report comes on its standard output."""
         return self.gratis(
-            "load", "--target", f"http://127.0.0.1:{self.proxy}", "--key", self.key, "--model", self.model,
-            "--stream-share", "0.5", *words, "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            "load", "--target", f"http://127.0.0.1:{self.proxy}/v1", "--key", key or self.key, "--model", self.model,
+            "--stream-share", str(streamed), *words, "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )
 
     def settled(self, seconds):

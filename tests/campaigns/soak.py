@@ -17,7 +17,7 @@ import time
 from ground import Site, resident
 
 MIX = ["--concurrency", "64", "--abort-share", "0.1", "--max-tokens", "200"]
-# A minute's figure is the median of this many looks, so that one burst does not make it.
+# A minute is looked at so many times and the median counts, so that one burst does not make it.
 LOOKS = 12
 
 
@@ -27,11 +27,12 @@ def report_of(load, seconds):
 
 
 def minute(pid, until):
-    looks = []
-    for look in range(LOOKS):
+    """The resident memory until then, in KiB: its median, and the most that was seen."""
+    looks = [resident(pid)]
+    while time.monotonic() < until:
+        time.sleep(min(60 / LOOKS, max(0.0, until - time.monotonic())))
         looks.append(resident(pid))
-        time.sleep(max(0.0, until - (LOOKS - 1 - look) * 60 / LOOKS - time.monotonic()))
-    return statistics.median(looks)
+    return statistics.median(looks), max(looks)
 
 
 def soak(site, serve, minutes, rate):
@@ -42,8 +43,9 @@ def soak(site, serve, minutes, rate):
     load = site.load(*MIX, "--rate", f"{rate:.0f}", "--duration", f"{minutes}m")
     memory = []
     for number in range(1, minutes + 1):
-        memory.append(minute(serve.pid, begun + 60 * number))
-        print(f"  minute {number}: {memory[-1] / 1024:.1f} MiB, {site.charged():,} tokens charged", flush=True)
+        middle, most = minute(serve.pid, begun + 60 * number)
+        memory.append(middle)
+        print(f"  minute {number}: {middle / 1024:.1f} MiB, at most {most / 1024:.1f}; {site.charged():,} tokens charged", flush=True)
     report = report_of(load, 300)
     settled = max(1, minutes // 3)
     growth = memory[-1] / memory[settled - 1] - 1
