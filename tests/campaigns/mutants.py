@@ -35,9 +35,11 @@ OUTSIDE = (
 # The two rooms name no other one, so that they can be a library of their own, and these modules of `tests/it` need nothing else.
 LIBRARY = "//! The pure rooms alone.\n#![allow(warnings)]\npub mod dialect;\npub mod ledger;\n"
 QUICK = [
-    "book", "dialects", "dialects_facts", "dialects_frames", "dialects_input", "dialects_oracle", "dialects_reply", "dialects_route",
+    "book", "dialects", "dialects_apis", "dialects_facts", "dialects_frames", "dialects_input", "dialects_oracle", "dialects_reply", "dialects_route",
     "dialects_socket", "dialects_splice", "dialects_stream", "dialects_thinking", "ledger",
 ]
+# What these need of larger modules.
+INLINE = "mod support {\n    pub mod vectors;\n}\nmod mixed {\n    mod calls;\n    pub(crate) use calls::{calls, tasks, wav_of};\n}\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Room:
 
 
 ROOMS = [
-    Room("dialect", ("dialect",), ("dialects_apis", "vectors::", *OUTSIDE)),
+    Room("dialect", ("dialect",), ("vectors::", *OUTSIDE)),
     Room("ledger", ("ledger::transcripts",), ("ledger::properties", "ledger::walk", *OUTSIDE)),
 ]
 
@@ -85,7 +87,7 @@ class Tree:
         manifest += f'\n[[test]]\nname = "{self.test}"\npath = "tests/it/{self.test}.rs"\n'
         (self.path / "Cargo.toml").write_text(manifest)
         modules = "".join(f"mod {name};\n" for name in QUICK)
-        text = f"//! The quick tests of the pure rooms.\n#![allow(warnings)]\n{modules}mod support {{\n    pub mod vectors;\n}}\n"
+        text = f"//! The quick tests of the pure rooms.\n#![allow(warnings)]\n{modules}{INLINE}"
         (self.path / f"tests/it/{self.test}.rs").write_text(text)
 
 
