@@ -4,9 +4,11 @@
 
 mod line;
 mod log;
+mod memory;
 mod metrics;
 mod store;
 
 pub use log::{LogFormat, LogGuard, LogSettings, install};
+pub use memory::{Memory, MemoryMetrics};
 pub use metrics::{Counter, Gauge, Metrics, ModelMetrics, Seconds};
 pub use store::StoreMetrics;

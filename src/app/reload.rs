@@ -9,7 +9,7 @@ use crate::admin::{Reload, Reloaded};
 use crate::config::{Loaded, NotifyConfig, SharedStore, StoreKind};
 use crate::proxy::Shared;
 use crate::server::Certificates;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Memory, Metrics};
 
 use super::settings;
 
@@ -22,6 +22,8 @@ pub struct Reloader {
     shared: Arc<ArcSwap<Shared>>,
     certificates: Option<Arc<Certificates>>,
     fixed: Fixed,
+    /// The bytes that the process may have.
+    memory: Option<u64>,
     metrics: Arc<Metrics>,
 }
 
@@ -43,6 +45,7 @@ impl Fixed {
             ("quota.settle_queue", config.quota.settle_queue.to_string()),
             ("notify", notify(&config.notify)),
             ("limits.in_flight", config.limits.in_flight.to_string()),
+            ("limits.memory", format!("{:?}", config.limits.memory)),
         ])
     }
 }
@@ -72,9 +75,11 @@ impl Reloader {
         shared: Arc<ArcSwap<Shared>>,
         certificates: Option<Arc<Certificates>>,
         loaded: &Loaded,
+        memory: &Memory,
         metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { loader, shared, certificates, fixed: Fixed::of(loaded), metrics }
+    ) -> Arc<Self> {
+        let (fixed, memory) = (Fixed::of(loaded), memory.limit());
+        Arc::new(Self { loader, shared, certificates, fixed, memory, metrics })
     }
 
     /// Reloads. Answers what the operator should know.
@@ -98,7 +103,7 @@ impl Reloader {
 
     fn take_over(&self) -> Result<Vec<String>, String> {
         let loaded = (self.loader)()?;
-        let shared = settings::shared(&loaded)?;
+        let shared = settings::shared(&loaded, self.memory)?;
         if let Some(certificates) = &self.certificates {
             certificates.reload()?;
         }

@@ -137,12 +137,11 @@ impl Proxy {
             caller => caller?,
         };
         if matches!(route.metering, Metering::Call(_) | Metering::App) {
-            let place = self.parts.crowd.enter(&caller.key.id, shared.settings.key_in_flight);
-            record.place = Some(place.ok_or(Rejection::TooManyOfKey)?);
+            record.place = Some(self.parts.place(&caller.key.id, shared.settings.key_in_flight)?);
         }
         let mut read = async |head: &Parts, body| {
-            let body = body::read(&head.headers, body, &shared.settings).await?;
-            record.body_left = false;
+            let (body, kept) = body::read(&head.headers, body, &shared.settings, &self.parts.room).await?;
+            (record.body_left, record.kept) = (false, kept);
             Ok::<_, Rejection>(body)
         };
         match route.metering {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::clock::{Clock, Stopwatch};
 use crate::dialect::{Finding, Reading};
 use crate::ledger::{AccountId, HoldId, KeyId, ModelCode, Resolution, Usage};
@@ -9,6 +11,7 @@ use crate::telemetry::{Metrics, ModelMetrics};
 
 use super::crowd::KeyPlace;
 use super::headers::request_id;
+use super::room::Kept;
 use super::trace::{Decision, Trace, Traces};
 
 /// What the line says of a client that left before there was a response; nobody is sent it.
@@ -29,6 +32,8 @@ pub(super) struct Record {
     pub(super) body_left: bool,
     /// The key's place among its calls.
     pub(super) place: Option<KeyPlace>,
+    /// What is set aside for the request's body, until the body goes up.
+    pub(super) kept: Option<Kept>,
     pub(super) held: u64,
     pub(super) usage: Option<Usage>,
     pub(super) resolution: Option<Resolution>,
@@ -62,6 +67,7 @@ impl Record {
             stream: false,
             body_left: false,
             place: None,
+            kept: None,
             held: 0,
             usage: None,
             resolution: None,
@@ -79,6 +85,14 @@ impl Record {
 
     pub(super) fn elapsed(&self) -> std::time::Duration {
         self.since.elapsed()
+    }
+
+    /// The body as it goes up: with what is set aside for it, where it is large.
+    pub(super) fn carry(&mut self, body: Bytes) -> Bytes {
+        match self.kept.take() {
+            Some(kept) => kept.with(body),
+            None => body,
+        }
     }
 
     pub(super) fn finding(&mut self, finding: &Finding) {

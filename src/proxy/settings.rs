@@ -105,6 +105,8 @@ pub struct Settings {
     pub sockets: SocketSettings,
     /// The largest request body, in bytes.
     pub max_body: usize,
+    /// The most bytes that are set aside for all request bodies together, beyond the first piece of each.
+    pub max_bodies: u64,
     /// How long a request body may take.
     pub body_timeout: Duration,
     /// The least bytes a second of a body, once it has had a while; 0 = as slow as it likes.

@@ -118,8 +118,8 @@ impl Line {
         };
         self.may_refer(&call.references).await?;
         self.check_upstream(&upstream, shared.settings.quota.breaker_pause)?;
-        let place = self.parts.crowd.enter(&self.caller.key.id, shared.settings.key_in_flight);
-        let place = Some(place.ok_or(Fault::Ours(Rejection::TooManyOfKey))?);
+        let place = self.parts.place(&self.caller.key.id, shared.settings.key_in_flight);
+        let place = Some(place.map_err(Fault::Ours)?);
         let model = Arc::clone(&call.model);
         let metrics = self.parts.metrics.model(model.code.as_str());
         let admission = self.admit(&shared, call).await.inspect_err(|_| {

@@ -113,7 +113,7 @@ const ROWS: &[Row] = &[
     ("F-LIF-3", "a new version is put in place", &["tests/it/serve/handover.rs::f_lif_3_restarts_under_load_refuse_nobody_and_cut_nobody"]),
     ("F-LIF-4", "a panic", &["tests/it/faults.rs::f_lif_4_a_panic_is_one_requests_500_in_its_dialect_and_gives_its_hold_back"]),
     ("F-LIF-5", "the process is stopped for a while", &["tests/simulate/main.rs::every_schedule_keeps_the_invariants"]),
-    ("F-LIF-6", "too much at once", &["tests/it/faults.rs::f_lif_6_what_is_too_much_is_shed_before_anything_is_held"]),
+    ("F-LIF-6", "too much at once, and too little memory", &["tests/it/faults.rs::f_lif_6_what_is_too_much_is_shed_before_anything_is_held", "tests/it/faults/memory.rs::f_lif_6_a_crowd_of_large_bodies_stays_within_the_memory_and_is_served_after_it", "tests/it/faults/memory.rs::f_lif_6_without_memory_nothing_new_is_held_until_there_is_some_again"]),
     ("F-LIF-7", "a configuration that is wrong", &["tests/it/serve/reload.rs::a_good_configuration_takes_over_and_a_bad_one_changes_nothing"]),
 ];
 

@@ -183,6 +183,7 @@ impl World {
                 quota: plan.quota,
                 sockets: plan.sockets,
                 max_body: plan.max_body,
+                max_bodies: u64::MAX,
                 body_timeout: Duration::from_secs(30),
                 body_min_rate: 256,
                 key_in_flight: plan.key_in_flight,
