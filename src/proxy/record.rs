@@ -96,11 +96,12 @@ impl Record {
     }
 
     pub(super) fn finding(&mut self, finding: &Finding) {
-        self.usage = match finding.reading {
+        self.usage = match finding.counted() {
             Reading::Exact(usage) | Reading::AtLeast(usage) => Some(usage),
             Reading::None => None,
         };
         self.decision.reading = Some(match finding.reading {
+            Reading::Exact(_) | Reading::AtLeast(_) if finding.flags.usage_low => "text",
             Reading::Exact(_) => "exact",
             Reading::AtLeast(_) => "at_least",
             Reading::None => "none",
@@ -109,7 +110,15 @@ impl Record {
             self.code = Some(error.code.clone());
         }
         let flags = &finding.flags;
-        if flags.usage_malformed || flags.usage_decreased || flags.total_mismatch || flags.undecodable {
+        if flags.usage_low {
+            self.metrics.usage_low.inc();
+        }
+        if flags.usage_malformed
+            || flags.usage_low
+            || flags.usage_decreased
+            || flags.total_mismatch
+            || flags.undecodable
+        {
             tracing::warn!(request_id = request_id(self.id), model = self.model.as_ref().map(ModelCode::as_str), flags = ?flags, "the upstream's usage is odd");
         }
     }

@@ -35,6 +35,8 @@ pub struct ModelMetrics {
     pub units_paid: Counter,
     /// Calls whose usage never came.
     pub usage_missing: Counter,
+    /// Calls whose usage was lower than their text.
+    pub usage_low: Counter,
 }
 
 /// All metrics of the process.
@@ -197,6 +199,7 @@ struct ModelFamilies {
     refused: Family<Labels, Counter>,
     units: Family<Labels, Counter>,
     usage_missing: Family<Labels, Counter>,
+    usage_low: Family<Labels, Counter>,
 }
 
 impl ModelFamilies {
@@ -206,11 +209,14 @@ impl ModelFamilies {
             refused: Family::default(),
             units: Family::default(),
             usage_missing: Family::default(),
+            usage_low: Family::default(),
         };
         registry.register("admitted", "Requests that were admitted, by model", families.admitted.clone());
         registry.register("refused", "Requests that the ledger refused, by model", families.refused.clone());
         registry.register("units", "Units used, by model and by who pays", families.units.clone());
         registry.register("usage_missing", "Calls whose usage never came, by model", families.usage_missing.clone());
+        let help = "Calls whose usage was lower than their text can have, by model";
+        registry.register("usage_low", help, families.usage_low.clone());
         families
     }
 
@@ -223,6 +229,7 @@ impl ModelFamilies {
             units_free: self.units.get_or_create_owned(&billing("free")),
             units_paid: self.units.get_or_create_owned(&billing("paid")),
             usage_missing: self.usage_missing.get_or_create_owned(&label()),
+            usage_low: self.usage_low.get_or_create_owned(&label()),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Faults of the process and floods against it: whatever happens, it goes on, and what was held is resolved.
 
+mod low_usage;
 mod memory;
 mod table;
 
