@@ -1,6 +1,6 @@
 //! Taking over a changed configuration without touching a call in progress.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
@@ -25,6 +25,8 @@ pub struct Reloader {
     /// The bytes that the process may have.
     memory: Option<u64>,
     metrics: Arc<Metrics>,
+    /// One at a time: of two, the one that read first must not be put in force last.
+    turn: Mutex<()>,
 }
 
 /// What only a restart changes.
@@ -79,7 +81,7 @@ impl Reloader {
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let (fixed, memory) = (Fixed::of(loaded), memory.limit());
-        Arc::new(Self { loader, shared, certificates, fixed, memory, metrics })
+        Arc::new(Self { loader, shared, certificates, fixed, memory, metrics, turn: Mutex::default() })
     }
 
     /// Reloads. Answers what the operator should know.
@@ -87,7 +89,9 @@ impl Reloader {
     /// # Errors
     /// What is wrong with the new configuration; the old one stays in force as a whole.
     pub fn reload(&self) -> Result<Vec<String>, String> {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = self.take_over();
+        drop(turn);
         match &outcome {
             Ok(notes) => {
                 self.metrics.reloads.inc();
