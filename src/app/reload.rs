@@ -41,6 +41,7 @@ impl Fixed {
             ("server.tls_certificate", format!("{:?}", config.server.tls)),
             ("admin.listen", config.admin.listen.to_string()),
             ("log", format!("{:?} {} {:?}", config.log.format, config.log.filter, config.log.explain)),
+            ("trace.otlp_endpoint", format!("{:?}", config.trace.endpoint)),
             ("store.state_dir", config.store.state_dir.display().to_string()),
             ("store.url", store(&config.store.kind)),
             ("quota.drain_streams", config.quota.drain_streams.to_string()),

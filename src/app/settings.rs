@@ -14,7 +14,7 @@ use crate::proxy::{
 };
 use crate::server::{self, Certificates, Limits, TlsFiles};
 use crate::store::{embedded, redis};
-use crate::telemetry::{LogFormat, LogSettings};
+use crate::telemetry::{LogFormat, LogSettings, TraceSettings};
 
 /// What the request path is told. Upstreams are made anew: their pools of connections belong to one configuration.
 /// `memory` is what the process may have, in bytes, where that is known.
@@ -30,6 +30,7 @@ pub(super) fn shared(loaded: &Loaded, memory: Option<u64>) -> Result<Shared, Str
             body_min_rate: config.limits.body_min_rate,
             key_in_flight: config.limits.key_in_flight,
             log_requests: config.log.requests,
+            accept_traceparent: config.trace.accept_traceparent,
         },
         catalogue: Arc::new(loaded.catalogue.clone()),
         sites: loaded.sites.iter().map(|site| (site.name.clone(), Arc::new(site.clone()))).collect(),
@@ -255,4 +256,11 @@ pub fn log(config: &Config) -> LogSettings {
         },
         filter: config.log.filter.clone(),
     }
+}
+
+/// Where spans go; `runtime` sends them.
+#[must_use]
+pub fn trace(config: &Config, runtime: &tokio::runtime::Handle) -> Option<TraceSettings> {
+    let endpoint = config.trace.endpoint.clone()?;
+    Some(TraceSettings { endpoint, runtime: runtime.clone() })
 }

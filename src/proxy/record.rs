@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::clock::{Clock, Stopwatch};
 use crate::dialect::{Finding, Reading};
 use crate::ledger::{AccountId, HoldId, KeyId, ModelCode, Resolution, Usage};
-use crate::telemetry::{Metrics, ModelMetrics};
+use crate::telemetry::{Ended, Metrics, ModelMetrics, Span};
 
 use super::crowd::KeyPlace;
 use super::headers::request_id;
@@ -48,6 +48,7 @@ pub(super) struct Record {
     pub(super) decision: Decision,
     /// Where the trace goes; `None` = it is not kept.
     pub(super) traces: Option<Traces>,
+    pub(super) span: Span,
     since: Stopwatch,
     log: bool,
     all: Arc<Metrics>,
@@ -77,6 +78,7 @@ impl Record {
             tries: false,
             decision: Decision::default(),
             traces: None,
+            span: Span::request(|| request_id(id)),
             since: Clock::stopwatch(),
             log,
             all: Arc::clone(all),
@@ -162,11 +164,21 @@ impl Drop for Record {
         }
         self.all.response(self.status);
         let shortfall = self.decision.shortfall;
+        let usage = self.usage.unwrap_or_default();
+        self.span.ended(Ended {
+            operation: self.operation,
+            status: self.status,
+            code: self.code.as_deref(),
+            model: self.model.as_ref().map(ModelCode::as_str),
+            stream: self.stream,
+            held: self.held,
+            used: (usage.input, usage.output),
+            ending: self.ending(),
+        });
         self.trace();
         if !self.log {
             return;
         }
-        let usage = self.usage.unwrap_or_default();
         tracing::info!(
             target: "gratis::request",
             request_id = request_id(self.id),

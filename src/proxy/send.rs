@@ -63,6 +63,7 @@ pub(super) async fn send(
         strip_usage,
         admission: Some(admission),
         further,
+        span: record.span.upstream(upstream.name()),
         record,
     });
     if !may_be_sent(call.record.elapsed(), call.max_call()) {

@@ -115,6 +115,8 @@ pub struct Settings {
     pub key_in_flight: usize,
     /// Whether a line is logged for each request.
     pub log_requests: bool,
+    /// Whether a request goes on in the trace that its client names.
+    pub accept_traceparent: bool,
 }
 
 /// One model endpoint.

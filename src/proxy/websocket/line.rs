@@ -19,6 +19,7 @@ use crate::proxy::settings::Shared;
 use crate::proxy::truth::CLOSING_WAIT;
 use crate::proxy::upstream::Upstream;
 use crate::store::Caller;
+use crate::telemetry::Span;
 
 use super::connect::{self, Io};
 use super::fault::Fault;
@@ -188,7 +189,7 @@ impl Line {
             },
         };
         let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
-        let admitted = self.parts.gate.admit(&self.caller.account, reserve, patience).await;
+        let admitted = self.parts.gate.admit(&self.caller.account, reserve, patience, &Span::default()).await;
         admitted.map_err(|rejection| {
             if matches!(rejection, Rejection::Refused(Refusal::NotCovered, _)) {
                 return Fault::Ours(Rejection::NotCovered(

@@ -188,6 +188,7 @@ impl World {
                 body_min_rate: 256,
                 key_in_flight: plan.key_in_flight,
                 log_requests: false,
+                accept_traceparent: false,
             },
             catalogue: Arc::new(Catalogue::new(plan.models)),
             sites: HashMap::from([("test".to_owned(), Arc::new(plan.site))]),
