@@ -26,7 +26,7 @@ use std::path::Path;
 const ROWS: [&[&str]; 11] = [
     &["ledger"],
     &["catalogue"],
-    &["billing", "dialect", "clock", "telemetry"],
+    &["billing", "dialect", "clock", "telemetry", "trust"],
     &["store"],
     &["notify", "provider"],
     &["proxy", "admin", "load"],

@@ -6,6 +6,7 @@
 
 mod address;
 mod class;
+mod connection;
 mod facts;
 mod fault;
 mod find;

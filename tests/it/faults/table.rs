@@ -110,7 +110,7 @@ const ROWS: &[Row] = &[
     ("F-LOG-1", "whoever is told is slow", &["tests/it/notices.rs::*"]),
     ("F-LIF-1", "SIGTERM", &["tests/it/serve.rs::sigterm_lets_calls_end_refuses_new_ones_and_leaves_nothing_presumed"]),
     ("F-LIF-2", "the drain takes too long", &["tests/it/ends.rs::what_hangs_past_the_drain_s_cap_is_presumed"]),
-    ("F-LIF-3", "a new version is put in place", &["tests/it/serve/handover.rs::f_lif_3_restarts_under_load_refuse_nobody_and_cut_nobody"]),
+    ("F-LIF-3", "a new version is put in place", &["tests/it/serve/handover.rs::f_lif_3_restarts_under_load_refuse_nobody_and_cut_nobody", "tests/it/serve/handover.rs::f_lif_3_on_a_shared_store_the_next_process_serves_before_the_last_one_ends"]),
     ("F-LIF-4", "a panic", &["tests/it/faults.rs::f_lif_4_a_panic_is_one_requests_500_in_its_dialect_and_gives_its_hold_back"]),
     ("F-LIF-5", "the process is stopped for a while", &["tests/simulate/main.rs::every_schedule_keeps_the_invariants"]),
     ("F-LIF-6", "too much at once, and too little memory", &["tests/it/faults.rs::f_lif_6_what_is_too_much_is_shed_before_anything_is_held", "tests/it/faults/memory.rs::f_lif_6_a_crowd_of_large_bodies_stays_within_the_memory_and_is_served_after_it", "tests/it/faults/memory.rs::f_lif_6_without_memory_nothing_new_is_held_until_there_is_some_again"]),
