@@ -181,8 +181,13 @@ impl Gratis {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.id();
         let sent = Command::new("sh").args(["-c", &format!("kill -s {name} {pid}")]).status().unwrap();
         assert!(sent.success());
     }
