@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 # Seconds that each fuzz target runs in `make fuzz`, rounds of `make faults`, requests of `make route-fuzz`, schedules of
-# `make simulate`.
+# `make simulate`, minutes of `make soak`.
 FUZZ_SECONDS ?= 600
 ROUNDS ?= 200
 SHARED_ROUNDS ?= 5
@@ -10,13 +10,14 @@ REQUESTS ?= 1000000
 SCHEDULES ?= 1000000
 MUTANTS ?= 200
 RESTARTS ?= 50
+MINUTES ?= 30
 
 # cargo-deny is built once and kept; the dev profile builds in half of the time.
 DENY_VERSION := 0.20.2
 DENY := target/tools/bin/cargo-deny
 FUZZ_TARGETS := facts observer frames routes config admin replies
 
-.PHONY: help tools test otlp fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults simulate alerts sslyze slow mutants conformance route-fuzz demo
+.PHONY: help tools test otlp fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults simulate alerts sslyze slow soak mutants conformance route-fuzz demo
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -85,6 +86,10 @@ sslyze: ## The TLS side by sslyze (PyPI)
 slow: ## 10,000 slow connections beside good ones (apt: slowhttptest)
 	$(CARGO) build --release --locked
 	tests/campaigns/slow.py --gratis target/release/gratis
+
+soak: ## MINUTES (30) at half of what this machine does: memory stays, and the ledgers agree
+	$(CARGO) build --release --locked
+	tests/campaigns/soak.py --gratis target/release/gratis --minutes $(MINUTES)
 
 mutants: ## MUTANTS (200) mutants of the rules and the dialects, a sample by its seed: 95 in 100 are caught (hours)
 	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install cargo-mutants --locked

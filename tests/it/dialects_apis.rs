@@ -202,6 +202,12 @@ fn what_is_read_once_a_text_counts_once_a_text() {
     let one = text(Api::Reranks, json!({"model": "m", "query": "1234567890", "documents": ["a"]}));
     let three = text(Api::Reranks, json!({"model": "m", "query": "1234567890", "documents": ["a", "a", "a"]}));
     assert_eq!(three, 3 * one);
+    // Parts of the question are no documents, wherever they stand.
+    let question = r#""query":[{"text":"ab"},{"text":"cd"}]"#;
+    let orders = [format!(r#"{question},"documents":["a","b"]"#), format!(r#""documents":["a","b"],{question}"#)];
+    let [before, behind] = orders
+        .map(|members| Facts::read(Api::Reranks, format!(r#"{{"model":"m",{members}}}"#).as_bytes()).unwrap().input);
+    assert_eq!(before.text, behind.text);
     let ids = text(Api::Embeddings, json!({"model": "m", "input": [[1, 2, 3], [4]]}));
     assert_eq!(ids, 4);
     assert_eq!(text(Api::Completions, json!({"model": "m", "prompt": [5, 6, 7]})), 3);

@@ -1,8 +1,8 @@
 //! Routes, encodings and error envelopes.
 
 use gratis::dialect::{
-    Api, Dialect, Encoding, ErrorEnvelope, ErrorShape, Metering, RouteMatch, UpstreamSignal, coverage, render_error,
-    route,
+    Api, Base, Dialect, Encoding, ErrorEnvelope, ErrorShape, Metering, RouteMatch, UpstreamSignal, coverage,
+    render_error, route,
 };
 use http::Method;
 
@@ -35,6 +35,43 @@ fn what_is_in_the_table_is_found() {
     let metered: Vec<_> =
         coverage().iter().filter(|row| row.metering == Metering::Call(Api::Chat)).map(|r| r.path).collect();
     assert_eq!(metered, ["/compatible-mode/v1/chat/completions", "/v1/chat/completions"]);
+}
+
+/// What a row must be by its path alone, so that a row that takes a value of its neighbour is seen.
+#[test]
+fn each_row_is_what_its_path_says() {
+    let mut seen = std::collections::BTreeSet::new();
+    for row in coverage() {
+        let path = row.path.replace("{id}", "id-1").replace("{model}", "m-1");
+        let RouteMatch::Found(found) = route(&Method::try_from(row.method).unwrap(), &path, None) else {
+            panic!("{} {path} is not found", row.method);
+        };
+        assert!(seen.insert((row.method, row.path)), "{} {path} stands there twice", row.method);
+        assert_eq!((found.metering, found.operation), (row.metering, row.operation), "{path}");
+        let (dialect, sources): (_, &[&str]) = match path.as_str() {
+            path if path.starts_with("/apps/anthropic/") => (Dialect::Anthropic, &["W 2.2, 3.4"]),
+            path if path.contains("/tasks/") => (Dialect::DashScope, &["W 1.6, 2.2"]),
+            path if path.starts_with("/api/v1/") => (Dialect::DashScope, &["W 2.2, 3.2, 3.5"]),
+            path if path.ends_with("/chat/completions") => (Dialect::OpenAi, &["W 2.2, 3.1"]),
+            _ => (Dialect::OpenAi, &["W 2.2"]),
+        };
+        assert_eq!((found.dialect, sources.contains(&row.source)), (dialect, true), "{path}: {}", row.source);
+        let openai = path.strip_prefix("/compatible-mode/v1").or(path.strip_prefix("/v1"));
+        let root = path.replacen("/api-task/", "/api/", 1);
+        let (base, upstream) = openai.map_or((Base::Root, root.as_str()), |below| (Base::OpenAi, below));
+        assert_eq!((found.base, found.upstream_path.as_ref()), (base, upstream), "{path}");
+        let one = path.contains("id-1");
+        let metered = match row.metering {
+            Metering::Call(_) | Metering::Creates(_) | Metering::NotCovered(_) => row.method == "POST" && !one,
+            Metering::App => row.method == "POST" && one,
+            Metering::Free => row.method == "GET" && path.contains("/models"),
+            Metering::Task => row.method == "GET" && path.contains("/tasks/"),
+            Metering::Owned(_) => {
+                one && (row.method != "POST" || !path.ends_with("/id-1") || path.contains("/conversations/"))
+            }
+        };
+        assert!(metered, "{} {path} is {:?}", row.method, row.metering);
+    }
 }
 
 #[test]
