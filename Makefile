@@ -17,7 +17,7 @@ DENY_VERSION := 0.20.2
 DENY := target/tools/bin/cargo-deny
 FUZZ_TARGETS := facts observer frames routes config admin replies
 
-.PHONY: help tools test fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults simulate alerts sslyze slow soak litellm mutants conformance route-fuzz demo
+.PHONY: help tools test otlp fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults simulate alerts sslyze slow soak litellm mutants conformance route-fuzz demo
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -25,14 +25,18 @@ help: ## This list
 tools: ## Install what the tests need: Python, Node and the SDKs (apt only for what is missing)
 	@tests/clients/tools.sh
 
-test: tools ## The whole test suite
+test: tools otlp ## The whole test suite
 	$(CARGO) test --locked
+
+otlp: ## The export of traces alone
+	$(CARGO) test --locked --features otlp --test otlp
 
 fmt: ## Is everything formatted?
 	$(CARGO) fmt --check
 
 clippy: ## Lints, as errors
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 
 doc: ## The documentation, with every broken link an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps

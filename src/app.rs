@@ -4,6 +4,7 @@
 //! and what `gratis serve` and `gratis demo` need.
 
 mod ledger;
+mod memory;
 mod reload;
 pub mod settings;
 
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +24,9 @@ use crate::config::{Config, Loaded};
 use crate::dialect::{self, Dialect};
 use crate::notify::{Known, Notifier};
 use crate::proxy::{self, Proxy, Shared};
-use crate::server::{self, Listening};
+use crate::server::{self, Certificates, Listening};
 use crate::store::{NoteStore, Pepper, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Memory, Metrics};
 
 pub use ledger::Ledger;
 pub use reload::{Loader, Reloader};
@@ -85,7 +87,7 @@ pub struct Running {
     serving: JoinHandle<Result<bool, String>>,
     admin: JoinHandle<Result<bool, String>>,
     worker: JoinHandle<()>,
-    watch: JoinHandle<()>,
+    watch: JoinHandle<((), ())>,
     changes: Changes,
     explainer: JoinHandle<()>,
     stop: CancellationToken,
@@ -110,12 +112,12 @@ pub fn metrics(loaded: &Loaded) -> Arc<Metrics> {
 pub async fn start(parts: Parts) -> Result<Running, String> {
     let Parts { loaded, loader, ledger, pepper, token, metrics, clock, sockets } = parts;
     let config = &loaded.config;
-    let shared = Arc::new(ArcSwap::from_pointee(settings::shared(&loaded)?));
+    let memory = Memory::find(config.limits.memory);
+    let shared = Arc::new(ArcSwap::from_pointee(settings::shared(&loaded, memory.limit())?));
     let certificates = settings::certificates(config)?;
     let tls = certificates.is_some();
-    let clients = settings::listener(config, certificates.clone());
-    let (listening, admin_listening) = listen(clients, settings::admin_listener(config), sockets, &metrics).await?;
-    let reloader = Arc::new(Reloader::new(loader, Arc::clone(&shared), certificates, &loaded, Arc::clone(&metrics)));
+    let (listening, admin_listening) = listen(config, certificates.clone(), sockets, &metrics).await?;
+    let reloader = Reloader::new(loader, Arc::clone(&shared), certificates, &loaded, &memory, Arc::clone(&metrics));
     let draining = Arc::new(AtomicBool::new(false));
     let store = ledger.store(&metrics);
     let notes = ledger.notes(config, &clock)?;
@@ -153,11 +155,11 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let explainer = spawn(proxy.keep_beside(Arc::clone(&notes), settings::explain(config)));
     let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
     let (proxy_address, admin_address) = (listening.address(), admin_listening.address());
-    let drain = config.server.drain_timeout;
     let service = proxy::service(proxy.clone(), config.limits.in_flight, &metrics);
-    let serving = spawn(serve(listening, service, stop.clone(), drain));
+    let serving = spawn(serve(listening, service, stop.clone(), config.server.drain_timeout));
     let admin = spawn(serve(admin_listening, admin::router(admin_state), stop_admin.clone(), ADMIN_DRAIN));
-    let (worker, watch) = (spawn(worker), spawn(notifier.run(stop.clone())));
+    let looks = memory::look(memory, proxy.heed_memory(), metrics);
+    let (worker, watch) = (spawn(worker), spawn(join(notifier.run(stop.clone()), looks)));
     Ok(Running {
         proxy_address,
         admin_address,
@@ -173,7 +175,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
         stop,
         stop_admin,
         draining,
-        drain,
+        drain: config.server.drain_timeout,
         ledger,
     })
 }
@@ -184,11 +186,12 @@ fn read_token(config: &Config) -> Option<Token> {
 
 /// Binds what was not handed over.
 async fn listen(
-    clients: server::Settings,
-    operators: server::Settings,
+    config: &Config,
+    certificates: Option<Arc<Certificates>>,
     sockets: Sockets,
     metrics: &Arc<Metrics>,
 ) -> Result<(Listening, Listening), String> {
+    let (clients, operators) = (settings::listener(config, certificates), settings::admin_listener(config));
     let listening = server::listen(clients, sockets.proxy, Arc::clone(metrics)).await?;
     Ok((listening, server::listen(operators, sockets.admin, Arc::clone(metrics)).await?))
 }

@@ -24,6 +24,7 @@ mod site;
 mod site_rules;
 mod sites;
 mod store;
+mod trace;
 mod tree;
 mod upstream;
 mod values;
@@ -43,6 +44,7 @@ pub use secret::{Secret, SecretPlace, read as read_secret};
 pub use server::{ServerConfig, TlsFiles};
 pub use site::SiteConfig;
 pub use store::{SharedStore, StoreConfig, StoreKind};
+pub use trace::TraceConfig;
 pub use upstream::UpstreamConfig;
 pub use websocket::WebSocketConfig;
 
@@ -67,6 +69,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// What is logged.
     pub log: LogConfig,
+    /// Where spans go.
+    pub trace: TraceConfig,
     /// The ledger's store.
     pub store: StoreConfig,
     /// How API keys are kept.
@@ -174,6 +178,7 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
         "server",
         "admin",
         "log",
+        "trace",
         "store",
         "keys",
         "upstream",
@@ -184,7 +189,7 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
         "notify",
         "websocket",
     ];
-    let [server, admin, log, store, keys, upstreams, apps, site, quota, limits, notify, websocket] = {
+    let [server, admin, log, trace, store, keys, upstreams, apps, site, quota, limits, notify, websocket] = {
         let mut root = Reader::new(report, tree, Spot { source: 0, start: 0, end: 0 }, "");
         let sections = names.map(|name| root.find(name));
         root.finish();
@@ -195,6 +200,7 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
     let state_dir = store.as_ref().map(|store| store.state_dir.clone());
     let admin = section(report, "admin", admin).and_then(|r| admin::read_admin(r, env, state_dir.as_deref()));
     let log = section(report, "log", log).and_then(admin::read_log);
+    let trace = section(report, "trace", trace).and_then(|r| trace::read(r, env));
     let keys = section(report, "keys", keys).and_then(|r| admin::read_keys(r, env, state_dir.as_deref()));
     let quota = section(report, "quota", quota).and_then(quota::read_quota);
     let limits = section(report, "limits", limits).and_then(quota::read_limits);
@@ -225,6 +231,7 @@ fn read_everything(tree: &Table, env: &Env, report: &mut Report) -> Option<(Conf
         server: server?,
         admin: admin?,
         log: log?,
+        trace: trace?,
         store: store?,
         keys: keys?,
         upstreams: upstreams?,

@@ -30,6 +30,7 @@ mod sse;
 mod strip;
 mod table;
 mod task;
+mod written;
 
 use serde::{Deserialize, Serialize};
 

@@ -23,6 +23,7 @@ mod not_covered;
 mod parts;
 mod record;
 mod rejection;
+mod room;
 pub mod rules;
 mod send;
 mod settings;

@@ -124,6 +124,9 @@ fn ended(trace: &Value) -> Option<String> {
     let count = |place: &str| trace.pointer(place).and_then(Value::as_i64).map(shown).unwrap_or_default();
     let (input, output) = (count("/usage/input"), count("/usage/output"));
     match trace.get("ending").and_then(Value::as_str)? {
+        "settled" if trace.get("usage_from").and_then(Value::as_str) == Some("text") => Some(format!(
+            "The response said that it used less than its text can have cost; {input} of input and {output} of output were booked, the least that it can have been."
+        )),
         "settled" => {
             Some(format!("The response said that it used {input} of input and {output} of output; that was booked."))
         }

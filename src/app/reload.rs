@@ -1,6 +1,6 @@
 //! Taking over a changed configuration without touching a call in progress.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
@@ -9,7 +9,7 @@ use crate::admin::{Reload, Reloaded};
 use crate::config::{Loaded, NotifyConfig, SharedStore, StoreKind};
 use crate::proxy::Shared;
 use crate::server::Certificates;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Memory, Metrics};
 
 use super::settings;
 
@@ -22,7 +22,11 @@ pub struct Reloader {
     shared: Arc<ArcSwap<Shared>>,
     certificates: Option<Arc<Certificates>>,
     fixed: Fixed,
+    /// The bytes that the process may have.
+    memory: Option<u64>,
     metrics: Arc<Metrics>,
+    /// One at a time: of two, the one that read first must not be put in force last.
+    turn: Mutex<()>,
 }
 
 /// What only a restart changes.
@@ -37,12 +41,14 @@ impl Fixed {
             ("server.tls_certificate", format!("{:?}", config.server.tls)),
             ("admin.listen", config.admin.listen.to_string()),
             ("log", format!("{:?} {} {:?}", config.log.format, config.log.filter, config.log.explain)),
+            ("trace.otlp_endpoint", format!("{:?}", config.trace.endpoint)),
             ("store.state_dir", config.store.state_dir.display().to_string()),
             ("store.url", store(&config.store.kind)),
             ("quota.drain_streams", config.quota.drain_streams.to_string()),
             ("quota.settle_queue", config.quota.settle_queue.to_string()),
             ("notify", notify(&config.notify)),
             ("limits.in_flight", config.limits.in_flight.to_string()),
+            ("limits.memory", format!("{:?}", config.limits.memory)),
         ])
     }
 }
@@ -72,9 +78,11 @@ impl Reloader {
         shared: Arc<ArcSwap<Shared>>,
         certificates: Option<Arc<Certificates>>,
         loaded: &Loaded,
+        memory: &Memory,
         metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { loader, shared, certificates, fixed: Fixed::of(loaded), metrics }
+    ) -> Arc<Self> {
+        let (fixed, memory) = (Fixed::of(loaded), memory.limit());
+        Arc::new(Self { loader, shared, certificates, fixed, memory, metrics, turn: Mutex::default() })
     }
 
     /// Reloads. Answers what the operator should know.
@@ -82,7 +90,9 @@ impl Reloader {
     /// # Errors
     /// What is wrong with the new configuration; the old one stays in force as a whole.
     pub fn reload(&self) -> Result<Vec<String>, String> {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = self.take_over();
+        drop(turn);
         match &outcome {
             Ok(notes) => {
                 self.metrics.reloads.inc();
@@ -98,7 +108,7 @@ impl Reloader {
 
     fn take_over(&self) -> Result<Vec<String>, String> {
         let loaded = (self.loader)()?;
-        let shared = settings::shared(&loaded)?;
+        let shared = settings::shared(&loaded, self.memory)?;
         if let Some(certificates) = &self.certificates {
             certificates.reload()?;
         }

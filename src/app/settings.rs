@@ -14,20 +14,23 @@ use crate::proxy::{
 };
 use crate::server::{self, Certificates, Limits, TlsFiles};
 use crate::store::{embedded, redis};
-use crate::telemetry::{LogFormat, LogSettings};
+use crate::telemetry::{LogFormat, LogSettings, TraceSettings};
 
 /// What the request path is told. Upstreams are made anew: their pools of connections belong to one configuration.
-pub(super) fn shared(loaded: &Loaded) -> Result<Shared, String> {
+/// `memory` is what the process may have, in bytes, where that is known.
+pub(super) fn shared(loaded: &Loaded, memory: Option<u64>) -> Result<Shared, String> {
     let config = &loaded.config;
     Ok(Shared {
         settings: Settings {
             quota: quota(config),
             sockets: sockets(config),
             max_body: config.limits.max_body,
+            max_bodies: max_bodies(config.limits.max_body, memory),
             body_timeout: config.limits.body_timeout,
             body_min_rate: config.limits.body_min_rate,
             key_in_flight: config.limits.key_in_flight,
             log_requests: config.log.requests,
+            accept_traceparent: config.trace.accept_traceparent,
         },
         catalogue: Arc::new(loaded.catalogue.clone()),
         sites: loaded.sites.iter().map(|site| (site.name.clone(), Arc::new(site.clone()))).collect(),
@@ -35,6 +38,15 @@ pub(super) fn shared(loaded: &Loaded) -> Result<Shared, String> {
         upstreams: upstreams(config)?,
     })
 }
+
+/// The most that all request bodies may take together: a quarter of the memory, so that, with what else a call costs, those that
+/// are in progress fit into the rest; but always the largest one.
+fn max_bodies(max_body: usize, memory: Option<u64>) -> u64 {
+    (memory.unwrap_or(UNKNOWN_MEMORY) / 4).max(max_body as u64)
+}
+
+/// Taken for the memory of a machine that does not say what it has.
+const UNKNOWN_MEMORY: u64 = 1 << 30;
 
 fn quota(config: &Config) -> QuotaSettings {
     let quota = &config.quota;
@@ -244,4 +256,11 @@ pub fn log(config: &Config) -> LogSettings {
         },
         filter: config.log.filter.clone(),
     }
+}
+
+/// Where spans go; `runtime` sends them.
+#[must_use]
+pub fn trace(config: &Config, runtime: &tokio::runtime::Handle) -> Option<TraceSettings> {
+    let endpoint = config.trace.endpoint.clone()?;
+    Some(TraceSettings { endpoint, runtime: runtime.clone() })
 }

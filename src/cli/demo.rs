@@ -130,7 +130,7 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     };
     let models = grants::chosen(&first.catalogue, &granted)?;
     let metrics = app::metrics(&first);
-    let _log = crate::telemetry::install(&app::settings::log(&first.config), metrics.log_dropped.clone())
+    let _log = crate::telemetry::install(&app::settings::log(&first.config), None, metrics.log_dropped.clone())
         .map_err(Failure::Refused)?;
     runtime()?.block_on(async {
         let simulator = simulator::start(stage.simulator(&models)).await;

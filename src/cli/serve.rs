@@ -28,13 +28,16 @@ pub(super) fn run(args: Args, out: &mut Out<'_>) -> Done {
     let loaded = configuration::load(args.config.as_deref(), out)?;
     let metrics = app::metrics(&loaded);
     let clock = Clock::system();
-    let _log = crate::telemetry::install(&app::settings::log(&loaded.config), metrics.log_dropped.clone())
-        .map_err(Failure::Refused)?;
+    let runtime = runtime()?;
+    let log = app::settings::log(&loaded.config);
+    let traces = app::settings::trace(&loaded.config, runtime.handle());
+    // Dropped before the runtime, which sends the last spans.
+    let _log = crate::telemetry::install(&log, traces, metrics.log_dropped.clone()).map_err(Failure::Refused)?;
     let pepper = known_pepper(&loaded)?;
     let mark = pepper.as_ref().map(Pepper::mark);
     let config = args.config;
     let loader = move || config::load(config.as_deref(), &Env::of_process()).map_err(|errors| errors.to_string());
-    runtime()?.block_on(async {
+    runtime.block_on(async {
         let ledger = Ledger::open(&loaded.config, mark, clock.clone()).await.map_err(Failure::Refused)?;
         let token = loaded.config.admin.token.as_ref().and_then(|token| Token::new(token.expose()));
         if token.is_none() {

@@ -78,6 +78,8 @@ pub enum OnDisconnect {
 pub struct LimitsConfig {
     /// Bytes of one request (F-ACC-8).
     pub max_body: usize,
+    /// Bytes of memory of the process; `None` = those of its control group, or of the machine (F-LIF-6).
+    pub memory: Option<u64>,
     /// How long a request's body may take to arrive (F-ACC-3).
     pub body_timeout: Duration,
     /// The least bytes a second of a request's body, once it has had a while; 0 = as slow as it likes (F-ACC-3).
@@ -163,6 +165,7 @@ pub(super) fn read_quota(mut r: Reader<'_, '_>) -> Option<QuotaConfig> {
 pub(super) fn read_limits(mut r: Reader<'_, '_>) -> Option<LimitsConfig> {
     let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3_600));
     let max_body = r.size("max_body", 1 << 10..=1 << 30);
+    let memory = r.optional_size("memory", 16 << 20..=1 << 44);
     let body_timeout = r.duration("body_timeout", second..=hour);
     let body_min_rate = r.size("body_min_rate", 0..=1 << 30);
     let write_timeout = r.duration("write_timeout", second..=hour);
@@ -171,6 +174,7 @@ pub(super) fn read_limits(mut r: Reader<'_, '_>) -> Option<LimitsConfig> {
     r.finish();
     Some(LimitsConfig {
         max_body: usize::try_from(max_body?).ok()?,
+        memory: memory?,
         body_timeout: body_timeout?,
         body_min_rate: body_min_rate?,
         write_timeout: write_timeout?,

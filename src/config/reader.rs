@@ -120,11 +120,13 @@ impl<'r, 't> Reader<'r, 't> {
 
     /// A size in bytes within limits.
     pub(super) fn size(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
-        self.text(key, "\"10MiB\"", |text| {
-            let size = values::size(text)?;
-            let (least, most) = (values::show_size(*range.start()), values::show_size(*range.end()));
-            if range.contains(&size) { Ok(size) } else { Err(format!("\"{text}\" is not between {least} and {most}")) }
-        })
+        self.text(key, SIZE, |text| size_within(text, &range))
+    }
+
+    /// A size in bytes within limits that may be absent. The outer `None` = it was wrong.
+    #[allow(clippy::option_option, reason = "absent and wrong are two things here, and wrong is already reported")]
+    pub(super) fn optional_size(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<Option<u64>> {
+        self.optional_text(key, SIZE, |text| size_within(text, &range))
     }
 
     /// A number within limits.
@@ -303,4 +305,13 @@ fn quoted<T>(words: &[(&str, T)]) -> String {
 fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     let known = words.iter().find(|(word, _)| *word == text);
     known.map(|(_, value)| *value).ok_or_else(|| format!("\"{text}\" is not known here; write {}", quoted(words)))
+}
+
+/// What a size looks like.
+const SIZE: &str = "\"10MiB\"";
+
+fn size_within(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    let size = values::size(text)?;
+    let (least, most) = (values::show_size(*range.start()), values::show_size(*range.end()));
+    if range.contains(&size) { Ok(size) } else { Err(format!("\"{text}\" is not between {least} and {most}")) }
 }

@@ -45,6 +45,8 @@ pub struct Flags {
     pub usage_malformed: bool,
     /// A later usage was lower than an earlier one.
     pub usage_decreased: bool,
+    /// What was written is less than the text that came can have.
+    pub usage_low: bool,
     /// The total was not the sum of input and output; the larger was taken.
     pub total_mismatch: bool,
     /// The content encoding could not be decoded, or inflated more than 100 times.
@@ -53,11 +55,26 @@ pub struct Flags {
     pub usage_stripped: bool,
 }
 
+impl Finding {
+    /// What counts of the usage: no less is taken for written than the text that came can have (F-UP-14).
+    #[must_use]
+    pub fn counted(&self) -> Reading {
+        let raised = |usage: Usage| Usage { output: usage.output.max(self.floor), ..usage };
+        match self.reading {
+            Reading::Exact(usage) => Reading::Exact(raised(usage)),
+            Reading::AtLeast(usage) => Reading::AtLeast(raised(usage)),
+            Reading::None => Reading::None,
+        }
+    }
+}
+
 /// What is known about a response so far.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Finding {
     /// The usage.
     pub reading: Reading,
+    /// The fewest tokens that the text which came can have, where the usage tells apart what was written; otherwise 0.
+    pub floor: u64,
     /// Parts of it.
     pub details: UsageDetails,
     /// The same by model, where the reply tells it so: an app's.

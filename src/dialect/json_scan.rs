@@ -121,15 +121,16 @@ impl JsonScan {
         (self.depth, self.string, self.escaped, self.at_key, self.field) = (0, false, false, false, None);
     }
 
-    /// Reads on.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    /// Reads on; gives how many bytes belong to the object.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() {
             if matches!(self.progress, Progress::Closed | Progress::NotObject) {
-                return;
+                break;
             }
             rest = if self.string { self.in_string(rest) } else { self.structure(rest) };
         }
+        bytes.len() - rest.len()
     }
 
     /// Reads on inside a string, to its end at most.

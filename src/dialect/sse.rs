@@ -157,7 +157,7 @@ impl Sse {
             at += match self.line {
                 Line::Head(head) if self.chat && self.fresh && head.is_empty() => match plain_event(rest) {
                     Some(length) => {
-                        self.tally.plain();
+                        self.tally.plain(rest.get(..length).unwrap_or_default());
                         plan.line = plan.held + at + length;
                         plan.event = plan.line;
                         length
@@ -228,6 +228,7 @@ impl Sse {
                 self.tally.finish.feed(bytes);
             }
             self.data = true;
+            self.tally.written.feed(bytes);
             self.scan.feed(bytes);
         }
     }

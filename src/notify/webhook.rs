@@ -12,8 +12,6 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -67,24 +65,8 @@ fn keys(secret: &str) -> Result<Vec<Zeroizing<Vec<u8>>>, String> {
 
 impl Webhook {
     pub(super) fn new(settings: &WebhookSettings) -> Result<Self, String> {
-        let mut roots = rustls::RootCertStore::empty();
-        match &settings.ca_file {
-            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Some(file) => {
-                let wrong =
-                    |error: &dyn std::fmt::Display| format!("notify.webhook.ca_file {}: {error}", file.display());
-                for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
-                    let certificate = certificate.map_err(|error| wrong(&error))?;
-                    roots.add(certificate).map_err(|error| wrong(&error))?;
-                }
-            }
-        }
-        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("notify.webhook: {error}"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let file = settings.ca_file.as_deref();
+        let tls = crate::trust::client(file.is_none(), file).map_err(|why| format!("notify.webhook.ca_file {why}"))?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self { client, url: settings.url.clone(), keys: keys(&settings.secret)? })

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::OwnedPermit;
 use crate::clock::Clock;
 use crate::ledger::{AccountId, Admitted, HoldId, Origin, PoolId, Refusal, Reserve, Resolution, Shortfall};
 use crate::store::Store;
+use crate::telemetry::Span;
 
 use super::rejection::Rejection;
 use super::rules::{Answered, asks_again};
@@ -30,6 +31,8 @@ struct Open {
     origin: Origin,
     permit: OwnedPermit<Settlement>,
     queue: Arc<SettlementQueue>,
+    /// The span of the request.
+    span: Span,
 }
 
 impl Admission {
@@ -50,7 +53,7 @@ impl Admission {
 
     fn finish(&mut self, resolution: Resolution) -> Settled {
         let Some(open) = self.open.take() else { return Settled::Now };
-        open.queue.settle(open.permit, open.account, self.hold, resolution, open.origin)
+        open.queue.settle(open.permit, open.account, self.hold, resolution, open.origin, open.span.settle())
     }
 }
 
@@ -70,7 +73,8 @@ struct Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         let Some(open) = self.open.take() else { return };
-        open.queue.settle(open.permit, open.account, self.hold, Resolution::Release, open.origin);
+        let span = open.span.settle();
+        open.queue.settle(open.permit, open.account, self.hold, Resolution::Release, open.origin, span);
     }
 }
 
@@ -169,10 +173,13 @@ impl Gate {
         account: &AccountId,
         reserve: Reserve,
         patience: Patience,
+        request: &Span,
     ) -> Result<Admission, Rejection> {
+        let _reserve = request.reserve();
         let permit = self.queue.permit()?;
         let origin = Origin { key: reserve.key.clone(), model: reserve.model.clone(), pool: reserve.pool.clone() };
-        let open = Open { account: account.clone(), origin, permit, queue: Arc::clone(&self.queue) };
+        let (queue, span) = (Arc::clone(&self.queue), request.clone());
+        let open = Open { account: account.clone(), origin, permit, queue, span };
         let mut attempt = Attempt { hold: reserve.hold, open: Some(open) };
         let mut asked = self.ask(account, &reserve).await;
         if let Answered::Refused(Refusal::Busy, shortfall) = asked.answer {
@@ -201,12 +208,13 @@ impl Gate {
     pub(super) fn in_shadow(
         &self,
         account: &AccountId,
-        hold: HoldId,
-        origin: Origin,
+        (hold, origin): (HoldId, Origin),
         admitted: Admitted,
+        request: &Span,
     ) -> Result<Admission, Rejection> {
         let permit = self.queue.permit()?;
-        let open = Open { account: account.clone(), origin, permit, queue: Arc::clone(&self.queue) };
+        let (queue, span) = (Arc::clone(&self.queue), request.clone());
+        let open = Open { account: account.clone(), origin, permit, queue, span };
         Ok(Admission { admitted, hold, open: Some(open) })
     }
 

@@ -1,8 +1,9 @@
 //! Reading a request body whole, before anything is reserved (FAULTS F-ACC-3, F-ACC-8): in time, and not too slowly.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body::Body;
@@ -11,13 +12,19 @@ use http_body_util::BodyExt;
 use crate::clock::{Clock, Stopwatch};
 
 use super::rejection::Rejection;
+use super::room::{Kept, Room};
 use super::settings::Settings;
 
 /// How long a body may come as slowly as it likes: nothing is said about a connection by its first seconds.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Reads the body within the limits.
-pub(super) async fn read<B>(headers: &HeaderMap, body: B, settings: &Settings) -> Result<Bytes, Rejection>
+/// Reads the body within the limits. A large one comes with what is set aside for it.
+pub(super) async fn read<B>(
+    headers: &HeaderMap,
+    body: B,
+    settings: &Settings,
+    room: &Arc<Room>,
+) -> Result<(Bytes, Option<Kept>), Rejection>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -31,20 +38,32 @@ where
     if declared.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
         return Err(Rejection::BodyTooLarge(limit));
     }
-    match tokio::time::timeout(settings.body_timeout, collect(body, limit, settings.body_min_rate)).await {
+    let bounds = Bounds { limit, all: settings.max_bodies, rate: settings.body_min_rate };
+    match tokio::time::timeout(settings.body_timeout, collect(body, bounds, room)).await {
         Ok(read) => read,
         Err(_) => Err(Rejection::BodyTimeout),
     }
 }
 
+/// What one body may take.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Bytes of this one.
+    limit: usize,
+    /// Bytes of all bodies.
+    all: u64,
+    /// The least bytes a second.
+    rate: u64,
+}
+
 /// The first frame is used as it is where it is the whole body: the usual case, without a copy.
-async fn collect<B>(mut body: B, limit: usize, rate: u64) -> Result<Bytes, Rejection>
+async fn collect<B>(mut body: B, bounds: Bounds, room: &Arc<Room>) -> Result<(Bytes, Option<Kept>), Rejection>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let mut first = Bytes::new();
-    let mut rest: Option<BytesMut> = None;
-    let mut pace = Pace { since: Clock::stopwatch(), rate, bytes: 0 };
+    let mut rest: Option<(Vec<u8>, Kept)> = None;
+    let mut pace = Pace { since: Clock::stopwatch(), rate: bounds.rate, bytes: 0 };
     while !body.is_end_stream() {
         let frame = match pace.left() {
             Some(left) => tokio::time::timeout(left, body.frame()).await.map_err(|_| Rejection::BodyTimeout)?,
@@ -53,24 +72,30 @@ where
         let Some(frame) = frame else { break };
         let Ok(data) = frame.map_err(|_| Rejection::BodyBroken)?.into_data() else { continue };
         pace.bytes = pace.bytes.saturating_add(data.len() as u64);
-        let length = rest.as_ref().map_or(first.len(), BytesMut::len);
-        if length.saturating_add(data.len()) > limit {
-            return Err(Rejection::BodyTooLarge(limit));
+        let length = rest.as_ref().map_or(first.len(), |(rest, _)| rest.len()).saturating_add(data.len());
+        if length > bounds.limit {
+            return Err(Rejection::BodyTooLarge(bounds.limit));
         }
-        match &mut rest {
-            Some(rest) => rest.extend_from_slice(&data),
-            None if first.is_empty() => first = data,
-            None => {
-                let expected = body.size_hint().lower();
-                let room = usize::try_from(expected).unwrap_or(0).min(limit);
-                let mut joined = BytesMut::with_capacity(first.len() + data.len() + room);
-                joined.extend_from_slice(&first);
-                joined.extend_from_slice(&data);
-                rest = Some(joined);
-            }
+        if rest.is_none() && first.is_empty() {
+            first = data;
+            continue;
         }
+        let (whole, kept) = rest.get_or_insert_with(|| (Vec::new(), Kept::nothing(room)));
+        if length > kept.bytes() {
+            // Twice what has come, so that whoever declares much and sends little takes little.
+            let declared = body.size_hint().exact().and_then(|left| usize::try_from(left).ok());
+            let most = declared.map_or(bounds.limit, |left| length.saturating_add(left));
+            let capacity = length.saturating_mul(2).min(most).max(length);
+            kept.grow(capacity, bounds.all)?;
+            whole.reserve_exact(capacity - whole.len());
+        }
+        whole.extend_from_slice(&std::mem::take(&mut first));
+        whole.extend_from_slice(&data);
     }
-    Ok(rest.map_or(first, BytesMut::freeze))
+    Ok(match rest {
+        Some((whole, kept)) => (whole.into(), Some(kept)),
+        None => (first, None),
+    })
 }
 
 /// How fast a body comes.
@@ -96,6 +121,8 @@ mod tests {
     use http_body::Frame;
     use http_body_util::StreamBody;
 
+    use crate::telemetry::Gauge;
+
     use super::*;
 
     /// A body of `pieces` pieces of `size` bytes, one a second.
@@ -107,8 +134,16 @@ mod tests {
         StreamBody::new(Box::pin(pieces))
     }
 
+    fn room() -> Arc<Room> {
+        Arc::new(Room::new(Gauge::default()))
+    }
+
+    fn bounds(rate: u64) -> Bounds {
+        Bounds { limit: 1 << 20, all: 1 << 20, rate }
+    }
+
     async fn collected(pieces: usize, size: usize, rate: u64) -> Result<usize, Rejection> {
-        collect(drip(pieces, size), 1 << 20, rate).await.map(|bytes| bytes.len())
+        collect(drip(pieces, size), bounds(rate), &room()).await.map(|(bytes, _)| bytes.len())
     }
 
     #[tokio::test(start_paused = true)]
@@ -118,6 +153,53 @@ mod tests {
         assert_eq!(collected(60, 300, 256).await, Ok(18_000), "as fast as it must be");
         assert_eq!(collected(60, 1, 0).await, Ok(60), "no rate is asked for");
         let stuck = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        assert_eq!(collect(stuck, 100, 256).await, Err(Rejection::BodyTimeout));
+        assert_eq!(collect(stuck, bounds(256), &room()).await.map(|_| ()), Err(Rejection::BodyTimeout));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f_lif_6_only_what_came_is_set_aside_and_all_bodies_share_one_room() {
+        let room = room();
+        let all = |all| Bounds { all, ..bounds(0) };
+        let (body, kept) = collect(drip(1, 300), all(0), &room).await.unwrap();
+        assert_eq!((body.len(), kept.is_none()), (300, true), "one piece takes no room");
+        let (body, kept) = collect(drip(5, 300), all(10_000), &room).await.unwrap();
+        let first = kept.unwrap();
+        assert_eq!((body.len(), first.bytes()), (1_500, 3_000));
+        assert!(body.iter().all(|byte| *byte == b'x'));
+        let (_, second) = collect(drip(5, 300), all(6_000), &room).await.unwrap();
+        assert_eq!(collect(drip(2, 300), all(6_000), &room).await.map(|_| ()), Err(Rejection::Overloaded));
+        drop((first, second));
+        assert!(collect(drip(5, 300), all(3_000), &room).await.is_ok(), "what was refused keeps nothing");
+    }
+
+    #[tokio::test]
+    async fn a_body_of_a_declared_length_takes_no_more_than_that() {
+        let parts = [300, 400, 100].map(|size| Bytes::from(vec![b'x'; size])).into();
+        let (body, kept) = collect(Declared { left: 800, parts }, bounds(0), &room()).await.unwrap();
+        assert_eq!((body.len(), kept.unwrap().bytes()), (800, 800));
+    }
+
+    /// A body that says how long it is.
+    struct Declared {
+        left: u64,
+        parts: std::collections::VecDeque<Bytes>,
+    }
+
+    impl Body for Declared {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let part = self.parts.pop_front();
+            self.left -= part.as_ref().map_or(0, |part| part.len() as u64);
+            std::task::Poll::Ready(part.map(|part| Ok(Frame::data(part))))
+        }
+
+        fn size_hint(&self) -> http_body::SizeHint {
+            http_body::SizeHint::with_exact(self.left)
+        }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::dialect::{Api, Encoding, Finding, Kind, ModelUsage, Observer, Seen, Watch};
 use crate::ledger::{AccountId, HoldId, Origin, PoolId, Resolution, Unit, Usage};
 use crate::store::{Resource, TaskHold};
+use crate::telemetry::Span;
 
 use super::admission::Admission;
 use super::drain::DrainCaps;
@@ -35,6 +36,8 @@ pub(super) struct Call {
     /// The holds of an app's other models.
     pub(super) further: Vec<Admission>,
     pub(super) record: Box<Record>,
+    /// The exchange with the upstream; ends when its hold is resolved.
+    pub(super) span: Span,
 }
 
 impl Call {
@@ -54,6 +57,7 @@ impl Call {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let encoding = Encoding::of(text(CONTENT_ENCODING));
         self.record.status = status.as_u16();
+        self.span.status(self.record.status);
         let strip = self.strip_usage && status.is_success();
         Meter {
             observer: Observer::new(self.watch, text(CONTENT_TYPE), encoding, strip),
@@ -127,7 +131,7 @@ impl Call {
         let kept = tasks::remember(&self.parts, made, move || {
             let Ok(permit) = parts.queue().permit() else { return };
             tracing::warn!(hold = %hold, unit = ?unit, "a task's hold is presumed");
-            drop(parts.queue().settle(permit, account, hold, Resolution::Presume(None), origin));
+            drop(parts.queue().settle(permit, account, hold, Resolution::Presume(None), origin, Span::default()));
         });
         Settled::Later(kept)
     }
@@ -148,6 +152,7 @@ impl Call {
 
     fn resolve(&mut self, resolution: Resolution) -> Settled {
         self.record.resolution = Some(resolution);
+        self.span = Span::default();
         let further = match resolution {
             Resolution::Release => Resolution::Release,
             Resolution::Settle(_) | Resolution::Presume(_) => Resolution::Presume(None),
@@ -162,6 +167,7 @@ impl Call {
     fn resolve_each(&mut self, total: Usage, models: &[ModelUsage], certain: bool) -> Settled {
         self.record.resolution =
             Some(if certain { Resolution::Settle(total) } else { Resolution::Presume(Some(total)) });
+        self.span = Span::default();
         let mut undeclared: Vec<&ModelUsage> = models.iter().collect();
         let mut resolved = Vec::with_capacity(self.further.len() + 1);
         for hold in self.admission.take().into_iter().chain(self.further.drain(..)) {

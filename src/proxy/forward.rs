@@ -70,6 +70,7 @@ pub(super) async fn send(
     if !matches!(then, Then::Pass) {
         to_upstream.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
+    let body = record.carry(body);
     let sent = upstream.send(head.method, route.base, &route.upstream_path, to_upstream, body);
     let Ok(waiting) = sent else { return Err(Rejection::Upstream(UpstreamTrouble::Unreachable)) };
     let answer = tokio::time::timeout(upstream.head_timeout(), waiting).await;

@@ -50,6 +50,9 @@ impl Proxy {
         let shared = self.shared.load_full();
         let id = HoldId(uuid::Uuid::now_v7().as_u128());
         let mut record = Box::new(Record::new(id, &self.parts.metrics, shared.settings.log_requests));
+        if shared.settings.accept_traceparent {
+            record.span.go_on_from(request.headers());
+        }
         // An error of ours has the shape of the path's family, also where the path does not exist.
         let shape = ErrorShape::of(request.uri().path(), request.headers());
         record.traces = self.parts.beside.get().and_then(|beside| beside.traces.clone());
@@ -137,12 +140,11 @@ impl Proxy {
             caller => caller?,
         };
         if matches!(route.metering, Metering::Call(_) | Metering::App) {
-            let place = self.parts.crowd.enter(&caller.key.id, shared.settings.key_in_flight);
-            record.place = Some(place.ok_or(Rejection::TooManyOfKey)?);
+            record.place = Some(self.parts.place(&caller.key.id, shared.settings.key_in_flight)?);
         }
         let mut read = async |head: &Parts, body| {
-            let body = body::read(&head.headers, body, &shared.settings).await?;
-            record.body_left = false;
+            let (body, kept) = body::read(&head.headers, body, &shared.settings, &self.parts.room).await?;
+            (record.body_left, record.kept) = (false, kept);
             Ok::<_, Rejection>(body)
         };
         match route.metering {
@@ -297,7 +299,7 @@ impl Proxy {
             },
         };
         let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
-        let rejection = match self.parts.gate.admit(&caller.account, reserve, patience).await {
+        let rejection = match self.parts.gate.admit(&caller.account, reserve, patience, &record.span).await {
             Ok(admission) => return Ok((admission, overrun)),
             Err(Rejection::Refused(Refusal::NotCovered, _)) => Rejection::NotCovered(beside.to_vec()),
             Err(Rejection::Refused(Refusal::ModelNotAllowed, _)) => Rejection::ModelNotFound(shown(&facts.model)),

@@ -44,7 +44,10 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let shape = ErrorShape::of(request.uri().path(), request.headers());
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return Either::Left(ready(Ok(local(&Rejection::Overloaded, shape))));
+            self.metrics.rejection(Rejection::Overloaded.code());
+            let shed = local(&Rejection::Overloaded, shape);
+            self.metrics.response(shed.status().as_u16());
+            return Either::Left(ready(Ok(shed)));
         };
         let (proxy, metrics) = (self.proxy.clone(), Arc::clone(&self.metrics));
         Either::Right(Box::pin(async move {

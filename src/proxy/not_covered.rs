@@ -3,6 +3,7 @@
 use crate::dialect::Kind;
 use crate::ledger::{Ask, BillingMode, HoldId, Overrun, Reserve, ReserveRules, Resolution};
 use crate::store::Caller;
+use crate::telemetry::Span;
 
 use super::admission::Patience;
 use super::forward;
@@ -48,7 +49,7 @@ impl Proxy {
             },
         };
         let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
-        let admission = self.parts.gate.admit(&caller.account, reserve, patience).await?;
+        let admission = self.parts.gate.admit(&caller.account, reserve, patience, &Span::default()).await?;
         // What it will cost is billed by the provider and not known here.
         drop(admission.resolve(Resolution::Release));
         Ok(())

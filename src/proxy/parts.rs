@@ -8,13 +8,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::ledger::HoldId;
+use crate::ledger::{HoldId, KeyId};
 use crate::store::{NoteStore, Pepper, Store};
 use crate::telemetry::Metrics;
 
 use super::admission::Gate;
-use super::crowd::Crowd;
+use super::crowd::{Crowd, KeyPlace};
 use super::drain::Drainer;
+use super::rejection::Rejection;
+use super::room::Room;
 use super::settings::Shared;
 use super::settlement::SettlementQueue;
 use super::tasks;
@@ -28,6 +30,8 @@ pub(super) struct ProxyParts {
     pub(super) drainer: Drainer,
     /// Calls in progress by key.
     pub(super) crowd: Arc<Crowd>,
+    /// The room for request bodies.
+    pub(super) room: Arc<Room>,
     pub(super) gate: Gate,
     /// WebSocket connections that may be open at once.
     pub(super) sockets: Arc<Semaphore>,
@@ -47,6 +51,14 @@ impl ProxyParts {
     /// The way to settle what is resolved outside of its call.
     pub(super) fn queue(&self) -> &Arc<SettlementQueue> {
         self.gate.queue()
+    }
+
+    /// A place for one more call of the key, where it has fewer than `most` and there is memory for it.
+    pub(super) fn place(&self, key: &KeyId, most: usize) -> Result<KeyPlace, Rejection> {
+        if self.room.is_short() {
+            return Err(Rejection::Overloaded);
+        }
+        self.crowd.enter(key, most).ok_or(Rejection::TooManyOfKey)
     }
 
     /// The notes, where they were given.
@@ -81,12 +93,14 @@ impl Proxy {
         let drainer = Drainer::new(drains, Arc::clone(&metrics));
         let sockets = Arc::new(Semaphore::new(shared.load().settings.sockets.connections));
         let (stop, crowd) = (CancellationToken::new(), Arc::default());
+        let room = Arc::new(Room::new(metrics.memory.bodies.clone()));
         let parts = Arc::new(ProxyParts {
             store,
             clock,
             metrics,
             drainer,
             crowd,
+            room,
             gate,
             sockets,
             stop,
@@ -130,6 +144,13 @@ impl Proxy {
     #[must_use]
     pub fn tasks(&self) -> &TaskTracker {
         self.parts.drainer.tasks()
+    }
+
+    /// To be told how much memory is used, in bytes, and how much may be: from 9 tenths of it on, calls are refused.
+    /// It keeps the request path no longer than its own clones do.
+    pub fn heed_memory(&self) -> impl Fn(u64, u64) + Send + Sync + 'static {
+        let room = Arc::clone(&self.parts.room);
+        move |used, limit| room.heed(used, limit)
     }
 
     /// Says that the process goes down: connections that outlive their handshake end once their calls have.

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::clock::{Clock, Stopwatch};
 use crate::dialect::{Finding, Reading};
 use crate::ledger::{AccountId, HoldId, KeyId, ModelCode, Resolution, Usage};
-use crate::telemetry::{Metrics, ModelMetrics};
+use crate::telemetry::{Ended, Metrics, ModelMetrics, Span};
 
 use super::crowd::KeyPlace;
 use super::headers::request_id;
+use super::room::Kept;
 use super::trace::{Decision, Trace, Traces};
 
 /// What the line says of a client that left before there was a response; nobody is sent it.
@@ -29,6 +32,8 @@ pub(super) struct Record {
     pub(super) body_left: bool,
     /// The key's place among its calls.
     pub(super) place: Option<KeyPlace>,
+    /// What is set aside for the request's body, until the body goes up.
+    pub(super) kept: Option<Kept>,
     pub(super) held: u64,
     pub(super) usage: Option<Usage>,
     pub(super) resolution: Option<Resolution>,
@@ -43,6 +48,7 @@ pub(super) struct Record {
     pub(super) decision: Decision,
     /// Where the trace goes; `None` = it is not kept.
     pub(super) traces: Option<Traces>,
+    pub(super) span: Span,
     since: Stopwatch,
     log: bool,
     all: Arc<Metrics>,
@@ -62,6 +68,7 @@ impl Record {
             stream: false,
             body_left: false,
             place: None,
+            kept: None,
             held: 0,
             usage: None,
             resolution: None,
@@ -71,6 +78,7 @@ impl Record {
             tries: false,
             decision: Decision::default(),
             traces: None,
+            span: Span::request(|| request_id(id)),
             since: Clock::stopwatch(),
             log,
             all: Arc::clone(all),
@@ -81,12 +89,21 @@ impl Record {
         self.since.elapsed()
     }
 
+    /// The body as it goes up: with what is set aside for it, where it is large.
+    pub(super) fn carry(&mut self, body: Bytes) -> Bytes {
+        match self.kept.take() {
+            Some(kept) => kept.with(body),
+            None => body,
+        }
+    }
+
     pub(super) fn finding(&mut self, finding: &Finding) {
-        self.usage = match finding.reading {
+        self.usage = match finding.counted() {
             Reading::Exact(usage) | Reading::AtLeast(usage) => Some(usage),
             Reading::None => None,
         };
         self.decision.reading = Some(match finding.reading {
+            Reading::Exact(_) | Reading::AtLeast(_) if finding.flags.usage_low => "text",
             Reading::Exact(_) => "exact",
             Reading::AtLeast(_) => "at_least",
             Reading::None => "none",
@@ -95,7 +112,15 @@ impl Record {
             self.code = Some(error.code.clone());
         }
         let flags = &finding.flags;
-        if flags.usage_malformed || flags.usage_decreased || flags.total_mismatch || flags.undecodable {
+        if flags.usage_low {
+            self.metrics.usage_low.inc();
+        }
+        if flags.usage_malformed
+            || flags.usage_low
+            || flags.usage_decreased
+            || flags.total_mismatch
+            || flags.undecodable
+        {
             tracing::warn!(request_id = request_id(self.id), model = self.model.as_ref().map(ModelCode::as_str), flags = ?flags, "the upstream's usage is odd");
         }
     }
@@ -139,11 +164,21 @@ impl Drop for Record {
         }
         self.all.response(self.status);
         let shortfall = self.decision.shortfall;
+        let usage = self.usage.unwrap_or_default();
+        self.span.ended(Ended {
+            operation: self.operation,
+            status: self.status,
+            code: self.code.as_deref(),
+            model: self.model.as_ref().map(ModelCode::as_str),
+            stream: self.stream,
+            held: self.held,
+            used: (usage.input, usage.output),
+            ending: self.ending(),
+        });
         self.trace();
         if !self.log {
             return;
         }
-        let usage = self.usage.unwrap_or_default();
         tracing::info!(
             target: "gratis::request",
             request_id = request_id(self.id),

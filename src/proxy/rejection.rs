@@ -53,7 +53,7 @@ pub enum Rejection {
     KindNotCovered(Kind),
     /// The store could not answer.
     Store(StoreError),
-    /// Too many calls are waiting to be settled.
+    /// There is no place for another call, or no memory.
     Overloaded,
     /// Too many calls of this key are in progress.
     TooManyOfKey,
@@ -279,7 +279,9 @@ impl Rejection {
             Self::NotCovered(parameters) => not_covered(parameters),
             Self::KindNotCovered(kind) => kind_not_covered(*kind),
             Self::Store(error) => store(error.kind),
-            Self::Overloaded => unavailable("gratis_overloaded", "Too many calls are in progress.", 1),
+            Self::Overloaded => {
+                unavailable("gratis_overloaded", "Too many calls, or too large ones, are in progress.", 1)
+            }
             Self::TooManyOfKey => too_many_of_key(),
             Self::ShuttingDown => unavailable("gratis_shutting_down", "This instance is going down.", 1),
             Self::Upstream(trouble) => trouble.shape(),

@@ -30,7 +30,7 @@ impl Verdict {
         if finding.only_error && finding.complete {
             return Self::Refused;
         }
-        match finding.reading {
+        match finding.counted() {
             // A figure in a reply that is an error all the same is not trusted to be the whole of it.
             Reading::Exact(usage) if success => Self::Used(usage),
             Reading::Exact(usage) | Reading::AtLeast(usage) => Self::Unknown(Some(usage)),

@@ -43,7 +43,7 @@ pub(super) async fn send(
     parts: &Arc<ProxyParts>,
     shared: Arc<Shared>,
     ready: Box<Ready>,
-    record: Box<Record>,
+    mut record: Box<Record>,
 ) -> Result<Response<ReplyBody>, Failed> {
     let Ready { watch, route, client, stream, task, strip_usage, body, told, admission, further, upstream } = *ready;
     let mut to_upstream = headers::to_upstream(&client, upstream.authorization(), route.dialect, stream);
@@ -52,6 +52,7 @@ pub(super) async fn send(
         headers::ask_for_task(&mut to_upstream);
     }
     drop(client);
+    let body = record.carry(body);
     let begun = record.elapsed();
     parts.metrics.admission_seconds.observe(begun.as_secs_f64());
     let call = Box::new(Call {
@@ -62,6 +63,7 @@ pub(super) async fn send(
         strip_usage,
         admission: Some(admission),
         further,
+        span: record.span.upstream(upstream.name()),
         record,
     });
     if !may_be_sent(call.record.elapsed(), call.max_call()) {

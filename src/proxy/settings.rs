@@ -105,6 +105,8 @@ pub struct Settings {
     pub sockets: SocketSettings,
     /// The largest request body, in bytes.
     pub max_body: usize,
+    /// The most bytes that are set aside for all request bodies together, beyond the first piece of each.
+    pub max_bodies: u64,
     /// How long a request body may take.
     pub body_timeout: Duration,
     /// The least bytes a second of a body, once it has had a while; 0 = as slow as it likes.
@@ -113,6 +115,8 @@ pub struct Settings {
     pub key_in_flight: usize,
     /// Whether a line is logged for each request.
     pub log_requests: bool,
+    /// Whether a request goes on in the trace that its client names.
+    pub accept_traceparent: bool,
 }
 
 /// One model endpoint.

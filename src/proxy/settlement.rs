@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ledger::{AccountId, HoldId, Origin, Outcome, Resolution, Resolved};
 use crate::store::{Store, StoreError, StoreErrorKind};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Span};
 
 use super::admission::Lines;
 use super::parts::ProxyParts;
@@ -31,6 +31,8 @@ pub(super) struct Settlement {
     origin: Origin,
     begun: Option<Begun>,
     done: oneshot::Sender<()>,
+    /// Ends when the store has it.
+    span: Span,
 }
 
 /// Whether the counters show a resolution.
@@ -110,6 +112,7 @@ impl SettlementQueue {
         hold: HoldId,
         resolution: Resolution,
         origin: Origin,
+        span: Span,
     ) -> Settled {
         let store = Arc::clone(&self.store);
         let (to, whose) = (account.clone(), origin.clone());
@@ -124,7 +127,7 @@ impl SettlementQueue {
             Poll::Pending => Some(attempt),
         };
         let (done, wait) = oneshot::channel();
-        permit.send(Settlement { account, hold, resolution, origin, begun, done });
+        permit.send(Settlement { account, hold, resolution, origin, begun, done, span });
         Settled::Later(wait)
     }
 }
@@ -157,7 +160,7 @@ async fn carry_out(
     closed: &CancellationToken,
     settlement: Settlement,
 ) {
-    let Settlement { account, hold, resolution, origin, mut begun, done } = settlement;
+    let Settlement { account, hold, resolution, origin, mut begun, done, span: _span } = settlement;
     let mut failures = 0;
     loop {
         let answer = match begun.take() {

@@ -59,7 +59,7 @@ impl Proxy {
             deadline: self.parts.clock.now(),
         };
         let origin = Origin { key: caller.key.id.clone(), model: model.code.clone(), pool: model.pool.clone() };
-        let admission = self.parts.gate.in_shadow(&caller.account, hold, origin, admitted)?;
+        let admission = self.parts.gate.in_shadow(&caller.account, (hold, origin), admitted, &record.span)?;
         record.decision.refused(&rejection);
         record.decision.shadow = true;
         Ok(admission)

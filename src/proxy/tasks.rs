@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dialect::{Base, Dialect, Kind, TaskOutcome};
 use crate::ledger::{Resolution, Timestamp};
 use crate::store::{Resource, StoreError};
+use crate::telemetry::Span;
 
 use super::handler::ms;
 use super::headers;
@@ -71,7 +72,8 @@ pub(super) async fn settle(parts: &ProxyParts, task: &Resource, body: &[u8]) -> 
     };
     // Without a place in the queue the next poll does it.
     let Ok(permit) = parts.queue().permit() else { return Ok(()) };
-    let settled = parts.queue().settle(permit, task.account.clone(), hold.hold, resolution, hold.origin.clone());
+    let settled =
+        parts.queue().settle(permit, task.account.clone(), hold.hold, resolution, hold.origin.clone(), Span::default());
     if let Settled::Later(settled) = settled {
         // The sender is held until the store has answered.
         let _ = settled.await;

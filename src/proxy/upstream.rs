@@ -15,8 +15,6 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use crate::dialect::Base;
 use crate::ledger::AccountId;
@@ -265,17 +263,6 @@ impl Upstream {
 }
 
 fn tls_config(settings: &UpstreamSettings) -> Result<rustls::ClientConfig, String> {
-    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(file) = &settings.ca_file {
-        let place = format!("upstream.{}.ca_file {}", settings.name, file.display());
-        let certificates = CertificateDer::pem_file_iter(file).map_err(|e| format!("{place}: {e}"))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|e| format!("{place}: {e}"))?;
-            roots.add(certificate).map_err(|e| format!("{place}: {e}"))?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().map_err(|e| e.to_string())?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    crate::trust::client(true, settings.ca_file.as_deref())
+        .map_err(|why| format!("upstream.{}.ca_file {why}", settings.name))
 }

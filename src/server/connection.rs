@@ -1,21 +1,21 @@
 //! One connection: HTTP/1.1 or HTTP/2 under limits.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::flood::FloodGuard;
+use super::flood::{FloodGuard, Version};
 use super::stall::WriteLimit;
 
 /// What a client may take of one connection.
@@ -40,26 +40,31 @@ pub struct Limits {
 /// The number of headers that hyper has room for without allocating; named to it, it would allocate all the same.
 const USUAL_HEADERS: usize = 100;
 
-pub(super) fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(limits.max_header_bytes)
-        .pipeline_flush(false);
-    if limits.max_headers != USUAL_HEADERS {
-        builder.http1().max_headers(limits.max_headers);
+/// How both versions are served.
+pub(super) struct Builder {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl Builder {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let (mut http1, mut http2) = (http1::Builder::new(), http2::Builder::new(TokioExecutor::new()));
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_buf_size(limits.max_header_bytes)
+            .pipeline_flush(false);
+        if limits.max_headers != USUAL_HEADERS {
+            http1.max_headers(limits.max_headers);
+        }
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.max_streams)
+            .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+            .keep_alive_interval(Some(Duration::from_secs(30)))
+            .keep_alive_timeout(Duration::from_secs(20));
+        Self { http1, http2 }
     }
-    let list = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.max_streams)
-        .max_header_list_size(list)
-        .keep_alive_interval(Some(Duration::from_secs(30)))
-        .keep_alive_timeout(Duration::from_secs(20));
-    builder
 }
 
 /// How long a connection may take to bring its first request once the process goes down. Closed before, it would take along what
@@ -101,7 +106,7 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for Noting<S> {
 pub(super) async fn serve<I, S, B>(
     io: I,
     limits: &Limits,
-    builder: &auto::Builder<TokioExecutor>,
+    builder: &Builder,
     service: S,
     stop: &CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -113,19 +118,42 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let io = WriteLimit::new(
-        FloodGuard::new(io, limits.max_control_frames, limits.first_byte_timeout),
-        limits.write_timeout,
-    );
+    let mut io = FloodGuard::new(io, limits.max_control_frames);
     let begun = CancellationToken::new();
+    let version = tokio::select! {
+        biased;
+        version = tokio::time::timeout(limits.first_byte_timeout, io.version()) => version??,
+        () = going_down(stop, &begun) => return Ok(()),
+    };
+    let io = TokioIo::new(WriteLimit::new(io, limits.write_timeout));
     let service = TowerToHyperService::new(Noting { service, begun: begun.clone() });
-    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+    let stopped = going_down(stop, &begun);
+    match version {
+        Version::Http1 => {
+            let connection = pin!(builder.http1.serve_connection(io, service).with_upgrades());
+            until(connection, stopped, http1::UpgradeableConnection::graceful_shutdown).await?;
+        }
+        Version::Http2 => {
+            // Its state is large, and few connections speak it.
+            let mut connection = Box::pin(builder.http2.serve_connection(io, service));
+            until(connection.as_mut(), stopped, http2::Connection::graceful_shutdown).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The connection's end; where it is stopped before, what is in progress ends first.
+async fn until<C: Future>(
+    mut connection: Pin<&mut C>,
+    stopped: impl Future<Output = ()>,
+    stop: impl FnOnce(Pin<&mut C>),
+) -> C::Output {
     // The connection first: what is rare is only looked at when it has nothing to do.
     tokio::select! {
         biased;
-        result = connection.as_mut() => return result,
-        () = going_down(stop, &begun) => {}
+        end = connection.as_mut() => return end,
+        () = stopped => {}
     }
-    connection.as_mut().graceful_shutdown();
+    stop(connection.as_mut());
     connection.await
 }

@@ -8,8 +8,6 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -90,7 +88,7 @@ impl Listening {
             Some(certificates) => Some(TlsAcceptor::from(certificates.server_config()?)),
             None => None,
         };
-        let builder = connection::builder(&settings.limits);
+        let builder = connection::Builder::new(&settings.limits);
         let door = Arc::new(Door { builder, acceptor, settings, metrics, stop: stop.clone() });
         let places = Arc::new(Semaphore::new(door.settings.max_connections));
         let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
@@ -137,7 +135,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, 
 }
 
 struct Door {
-    builder: auto::Builder<TokioExecutor>,
+    builder: connection::Builder,
     acceptor: Option<TlsAcceptor>,
     settings: Settings,
     metrics: Arc<Metrics>,
@@ -156,7 +154,7 @@ impl Door {
         // Without this, small writes wait for the peer's acknowledgement; a socket that refuses it is about to fail anyway.
         let _ = stream.set_nodelay(true);
         let limits = &self.settings.limits;
-        // hyper's automatic choice of the protocol has no time limit of its own for the first byte (FAULTS F-ACC-1).
+        // A connection that says nothing is not kept (FAULTS F-ACC-1), and without TLS's buffers until it says something.
         let silent = CancellationToken::new();
         tokio::select! {
             first = tokio::time::timeout(limits.first_byte_timeout, stream.readable()) => {

@@ -6,9 +6,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+#[cfg(feature = "otlp")]
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use super::line::{JsonLines, Lines};
 use super::metrics::Counter;
@@ -34,6 +36,15 @@ pub struct LogSettings {
     pub filter: String,
 }
 
+/// Where spans go.
+#[derive(Clone, Debug)]
+pub struct TraceSettings {
+    /// The whole address of the collector.
+    pub endpoint: String,
+    /// What sends them.
+    pub runtime: tokio::runtime::Handle,
+}
+
 /// The most that waits for a slow sink, in bytes.
 const QUEUE_BYTES: usize = 8 << 20;
 /// How long a line waits for others before it is written.
@@ -51,17 +62,20 @@ struct Shared {
     dropped: Counter,
 }
 
-/// Writes what is left when it is dropped.
+/// Writes what is left when it is dropped, and sends what is left of the spans.
 pub struct LogGuard {
+    #[cfg(feature = "otlp")]
+    export: Option<super::export::Export>,
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
 }
 
-/// Installs the process's logger. Lines go to standard error; what is dropped is counted in `dropped`.
+/// Installs the process's logger. Lines go to standard error; what is dropped is counted in `dropped`. Spans are exported where
+/// somebody takes them.
 ///
 /// # Errors
-/// The filter does not parse, the writing thread cannot be started, or a logger is installed already.
-pub fn install(settings: &LogSettings, dropped: Counter) -> Result<LogGuard, String> {
+/// The filter does not parse, the writing thread cannot be started, the export cannot be begun, or a logger is installed already.
+pub fn install(settings: &LogSettings, traces: Option<TraceSettings>, dropped: Counter) -> Result<LogGuard, String> {
     let filter = EnvFilter::try_new(&settings.filter).map_err(|e| format!("log.filter {:?}: {e}", settings.filter))?;
     let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), dropped });
     let theirs = Arc::clone(&shared);
@@ -75,18 +89,48 @@ pub fn install(settings: &LogSettings, dropped: Counter) -> Result<LogGuard, Str
         LogFormat::Text => false,
     };
     let sink = Sink(Arc::clone(&shared));
-    let installed = if json {
-        tracing_subscriber::registry().with(filter).with(JsonLines(sink)).try_init()
-    } else {
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(sink);
-        builder.with_ansi(io::stderr().is_terminal()).finish().try_init()
+    let guard = LogGuard {
+        #[cfg(feature = "otlp")]
+        export: traces.map(|traces| super::export::Export::begin(&traces.endpoint, traces.runtime)).transpose()?,
+        shared,
+        writer: Some(writer),
     };
+    #[cfg(not(feature = "otlp"))]
+    if let Some(traces) = traces {
+        return Err(format!("trace.otlp_endpoint {}: this program exports no traces", traces.endpoint));
+    }
+    let installed = guard.layers(filter, sink, json);
     installed.map_err(|e| format!("cannot install the logger: {e}"))?;
-    Ok(LogGuard { shared, writer: Some(writer) })
+    Ok(guard)
+}
+
+impl LogGuard {
+    fn layers(&self, filter: EnvFilter, sink: Sink, json: bool) -> Result<(), TryInitError> {
+        let ansi = io::stderr().is_terminal();
+        // Each layer with a filter of its own costs every line a little, so only where spans are exported.
+        #[cfg(feature = "otlp")]
+        if let Some(export) = &self.export {
+            let registry = tracing_subscriber::registry().with(export.layer());
+            return if json {
+                registry.with(JsonLines(sink).with_filter(filter)).try_init()
+            } else {
+                let lines = tracing_subscriber::fmt::layer().with_writer(sink).with_ansi(ansi);
+                registry.with(lines.with_filter(filter)).try_init()
+            };
+        }
+        if json {
+            tracing_subscriber::registry().with(filter).with(JsonLines(sink)).try_init()
+        } else {
+            let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(sink);
+            builder.with_ansi(ansi).finish().try_init()
+        }
+    }
 }
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
+        #[cfg(feature = "otlp")]
+        drop(self.export.take());
         self.shared.lock().closed = true;
         self.shared.wake.notify_one();
         if let Some(writer) = self.writer.take() {

@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::memory::MemoryMetrics;
 use super::store::StoreMetrics;
 
 /// A number that only grows.
@@ -34,6 +35,8 @@ pub struct ModelMetrics {
     pub units_paid: Counter,
     /// Calls whose usage never came.
     pub usage_missing: Counter,
+    /// Calls whose usage was lower than their text.
+    pub usage_low: Counter,
 }
 
 /// All metrics of the process.
@@ -54,6 +57,8 @@ pub struct Metrics {
     pub draining: Gauge,
     /// Connections that are open.
     pub connections: Gauge,
+    /// What is counted of the process's memory.
+    pub memory: MemoryMetrics,
     /// Units by which usage exceeded its hold.
     pub over_hold: Counter,
     /// Units by which usage exceeded a grant in free quota only.
@@ -87,7 +92,7 @@ impl Metrics {
         let build = Info::new(vec![("version", version.to_owned())]);
         registry.register("build", "The running version", build);
         let families = ModelFamilies::register(&mut registry);
-        let store = StoreMetrics::register(&mut registry);
+        let (store, memory) = (StoreMetrics::register(&mut registry), MemoryMetrics::register(&mut registry));
         let models: HashMap<_, _> =
             models.into_iter().map(|model| (model.to_owned(), families.handles(model))).collect();
         let responses: Family<Labels, Counter> = Family::default();
@@ -131,8 +136,7 @@ impl Metrics {
         Self {
             other: families.handles("other"),
             models,
-            responses: ["1xx", "2xx", "3xx", "4xx", "5xx", "other"]
-                .map(|class| responses.get_or_create_owned(&vec![("class", class.to_owned())])),
+            responses: CLASSES.map(|class| responses.get_or_create_owned(&vec![("class", class.to_owned())])),
             rejections,
             registry,
             admission_seconds,
@@ -140,6 +144,7 @@ impl Metrics {
             in_flight,
             draining,
             connections,
+            memory,
             over_hold,
             overspent,
             presumed,
@@ -184,6 +189,8 @@ impl Metrics {
     }
 }
 
+/// The classes of a response's status.
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 const FAST_BUCKETS: [f64; 10] = [50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 10e-3, 50e-3, 0.25, 2.0];
 const SLOW_BUCKETS: [f64; 12] = [1e-3, 5e-3, 25e-3, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0];
 
@@ -192,6 +199,7 @@ struct ModelFamilies {
     refused: Family<Labels, Counter>,
     units: Family<Labels, Counter>,
     usage_missing: Family<Labels, Counter>,
+    usage_low: Family<Labels, Counter>,
 }
 
 impl ModelFamilies {
@@ -201,11 +209,14 @@ impl ModelFamilies {
             refused: Family::default(),
             units: Family::default(),
             usage_missing: Family::default(),
+            usage_low: Family::default(),
         };
         registry.register("admitted", "Requests that were admitted, by model", families.admitted.clone());
         registry.register("refused", "Requests that the ledger refused, by model", families.refused.clone());
         registry.register("units", "Units used, by model and by who pays", families.units.clone());
         registry.register("usage_missing", "Calls whose usage never came, by model", families.usage_missing.clone());
+        let help = "Calls whose usage was lower than their text can have, by model";
+        registry.register("usage_low", help, families.usage_low.clone());
         families
     }
 
@@ -218,6 +229,7 @@ impl ModelFamilies {
             units_free: self.units.get_or_create_owned(&billing("free")),
             units_paid: self.units.get_or_create_owned(&billing("paid")),
             usage_missing: self.usage_missing.get_or_create_owned(&label()),
+            usage_low: self.usage_low.get_or_create_owned(&label()),
         })
     }
 }

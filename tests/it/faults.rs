@@ -1,19 +1,30 @@
 //! Faults of the process and floods against it: whatever happens, it goes on, and what was held is resolved.
 
+mod low_usage;
+mod memory;
 mod table;
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use gratis::simulator;
+use http::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::PATIENCE;
-use crate::support::binary::Home;
-use crate::support::wire::{chat, post};
+use crate::support::binary::{Gratis, Home};
+use crate::support::wire::{chat, post, request, send, whole};
 use crate::support::world::{KEY, Plan, World, model};
+
+/// A sample of the metrics' page.
+async fn metric(gratis: &Gratis, name: &str) -> u64 {
+    let page = send(request(Method::GET, &format!("{}/metrics", gratis.admin), &[], Vec::new())).await;
+    let page = String::from_utf8(whole(page).await.unwrap().2.to_vec()).unwrap();
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
+}
 
 fn hi(model: &str) -> Value {
     json!({"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 64})
@@ -103,6 +114,9 @@ async fn f_lif_6_what_is_too_much_is_shed_before_anything_is_held() {
     }
     let ledger = crate::support::wire::get_json(&format!("{}/requests?last=64", simulator.origin())).await;
     assert_eq!(ledger["count"], json!(good.len()), "what was shed never went up");
+    let shed = shed.len() as u64;
+    assert_eq!(metric(&gratis, "gratis_rejections_total{code=\"gratis_overloaded\"}").await, shed);
+    assert_eq!(metric(&gratis, "gratis_responses_total{class=\"5xx\"}").await, shed);
 }
 
 /// An HTTP/2 frame.

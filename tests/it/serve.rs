@@ -2,6 +2,7 @@
 
 mod handover;
 mod reload;
+mod renewal;
 mod tls;
 
 use std::time::{Duration, Instant};

@@ -6,6 +6,7 @@ use super::{Finding, Flags, ModelUsage, Reading, UsageDetails, usage};
 use crate::dialect::error::UpstreamError;
 use crate::dialect::finish::Finish;
 use crate::dialect::json_scan::{Captured, Choices, JsonScan, Progress};
+use crate::dialect::written::Written;
 use crate::dialect::{Api, Dialect, Kind, Watch};
 use crate::ledger::Usage;
 
@@ -32,6 +33,10 @@ pub(in crate::dialect) struct Tally {
     stream: bool,
     /// Whether the DashScope dialect said that the reply is finished.
     pub(in crate::dialect) finish: Finish,
+    /// The text that came.
+    pub(in crate::dialect) written: Written,
+    /// Whether the last usage tells apart what was written.
+    apart: bool,
 }
 
 /// What a frame turned out to be.
@@ -55,7 +60,7 @@ struct Envelope {
 
 impl Tally {
     pub(in crate::dialect) fn new(watch: Watch) -> Self {
-        Self { watch, ..Self::default() }
+        Self { watch, written: Written::new(watch), ..Self::default() }
     }
 
     /// The frames are events of a stream.
@@ -82,6 +87,8 @@ impl Tally {
 
     /// Takes what a frame said.
     pub(in crate::dialect) fn frame(&mut self, scan: &JsonScan) -> FrameKind {
+        let kind = text(&scan.kind);
+        self.written.end(kind.as_deref());
         if scan.progress != Progress::Closed {
             self.other = true;
             return FrameKind::Other;
@@ -89,7 +96,7 @@ impl Tally {
         let chat = matches!(self.watch.api, Api::Chat | Api::Completions);
         let chunk =
             chat && scan.choices == Choices::Empty && scan.usage.value().is_some_and(|raw| raw.starts_with(b"{"));
-        let ends = text(&scan.kind).is_some_and(|kind| self.watch.api.ends_with(&kind));
+        let ends = kind.is_some_and(|kind| self.watch.api.ends_with(&kind));
         if let Some(raw) = scan.usage.value() {
             self.usage(raw, chunk);
         }
@@ -139,14 +146,16 @@ impl Tally {
     /// Takes a usage that stands in a body which was cut off behind it: it counts, as a part.
     pub(in crate::dialect) fn cut(&mut self, scan: &JsonScan) {
         self.other = true;
+        self.written.end(text(&scan.kind).as_deref());
         if let Some(raw) = scan.usage.value() {
             self.usage(raw, false);
         }
     }
 
-    /// Notes a frame that is known to be neither a usage nor an error.
-    pub(in crate::dialect) fn plain(&mut self) {
+    /// Takes an event that is known to be neither a usage nor an error.
+    pub(in crate::dialect) fn plain(&mut self, event: &[u8]) {
         self.other = true;
+        self.written.whole(event);
     }
 
     /// Notes the end mark.
@@ -186,6 +195,7 @@ impl Tally {
         self.flags.total_mismatch |= read.mismatch;
         self.by_model(&read.models);
         self.last |= last;
+        self.apart = read.apart;
         self.details = read.details;
         self.usage =
             Some(Usage { input: read.usage.input.max(seen.input), output: read.usage.output.max(seen.output) });
@@ -215,8 +225,13 @@ impl Tally {
             Some(usage) if whole && !doubtful => Reading::Exact(usage),
             Some(usage) => Reading::AtLeast(usage),
         };
+        let floor = if self.apart { self.written.tokens() } else { 0 };
+        let mut flags = self.flags;
+        // What was cut off before its end said too little without a lie.
+        flags.usage_low = matches!(reading, Reading::Exact(usage) if usage.output < floor);
         Finding {
             reading,
+            floor,
             details: self.details,
             models: self.models.clone(),
             error: self.error.clone(),
@@ -224,7 +239,7 @@ impl Tally {
             task: self.task.clone().filter(|_| complete),
             made: self.made.clone(),
             complete,
-            flags: self.flags,
+            flags,
         }
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Read {
     /// The same by model, where it is told so.
     pub(super) models: Vec<ModelUsage>,
     pub(super) details: UsageDetails,
+    /// Whether it tells apart what was written.
+    pub(super) apart: bool,
     /// Whether the total says something else than the sum of its parts.
     pub(super) mismatch: bool,
 }
@@ -152,7 +154,8 @@ impl Object<'_> {
         };
         // Never less than the total says: what it has beyond its parts is counted as output, the dearer side.
         let usage = Usage { input, output: said.max(total.saturating_sub(input)) };
-        Some(Read { usage, models: Vec::new(), details, mismatch: total != input + said })
+        let (models, apart) = (Vec::new(), output.is_some());
+        Some(Read { usage, models, details, apart, mismatch: total != input + said })
     }
 
     /// Seconds of one recording or of each of several videos; the largest of what is given.
@@ -198,7 +201,7 @@ fn by_model(raw: &RawValue) -> Option<Read> {
             None => models.push(ModelUsage { model: one.model_id, usage }),
         }
     }
-    let read = Read { usage: sum, models, details: UsageDetails::default(), mismatch: false };
+    let read = Read { usage: sum, models, details: UsageDetails::default(), apart: false, mismatch: false };
     (sum.input.max(sum.output) <= MAX_UNITS && !read.models.is_empty()).then_some(read)
 }
 
@@ -209,6 +212,7 @@ fn whole(units: u64) -> Option<Read> {
         usage,
         models: Vec::new(),
         details: UsageDetails::default(),
+        apart: false,
         mismatch: false,
     })
 }

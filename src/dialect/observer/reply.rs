@@ -23,7 +23,8 @@ impl Reply {
         if self.closed {
             return false;
         }
-        self.scan.feed(chunk);
+        let read = self.scan.feed(chunk);
+        self.tally.written.feed(chunk.get(..read).unwrap_or_default());
         self.closed = self.scan.progress == Progress::Closed;
         if self.closed {
             self.tally.reply(&self.scan);

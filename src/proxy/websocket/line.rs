@@ -19,6 +19,7 @@ use crate::proxy::settings::Shared;
 use crate::proxy::truth::CLOSING_WAIT;
 use crate::proxy::upstream::Upstream;
 use crate::store::Caller;
+use crate::telemetry::Span;
 
 use super::connect::{self, Io};
 use super::fault::Fault;
@@ -118,8 +119,8 @@ impl Line {
         };
         self.may_refer(&call.references).await?;
         self.check_upstream(&upstream, shared.settings.quota.breaker_pause)?;
-        let place = self.parts.crowd.enter(&self.caller.key.id, shared.settings.key_in_flight);
-        let place = Some(place.ok_or(Fault::Ours(Rejection::TooManyOfKey))?);
+        let place = self.parts.place(&self.caller.key.id, shared.settings.key_in_flight);
+        let place = Some(place.map_err(Fault::Ours)?);
         let model = Arc::clone(&call.model);
         let metrics = self.parts.metrics.model(model.code.as_str());
         let admission = self.admit(&shared, call).await.inspect_err(|_| {
@@ -188,7 +189,7 @@ impl Line {
             },
         };
         let patience = Patience { wait: quota.busy_wait, most: quota.busy_queue };
-        let admitted = self.parts.gate.admit(&self.caller.account, reserve, patience).await;
+        let admitted = self.parts.gate.admit(&self.caller.account, reserve, patience, &Span::default()).await;
         admitted.map_err(|rejection| {
             if matches!(rejection, Rejection::Refused(Refusal::NotCovered, _)) {
                 return Fault::Ours(Rejection::NotCovered(

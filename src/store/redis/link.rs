@@ -6,10 +6,11 @@
 
 mod address;
 mod class;
+mod connection;
 mod facts;
 mod fault;
 mod find;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod layout;
 mod look;

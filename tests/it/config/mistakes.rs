@@ -148,3 +148,36 @@ fn a_syntax_mistake_does_not_hide_the_others() {
     let report = Folder::with("[server]\nlisten = = 3\n[quota]\nhold_shar = 1\n").mistakes();
     assert!(report.contains("not TOML") && report.contains("did you mean `hold_share`?"), "{report}");
 }
+
+#[test]
+#[cfg(not(feature = "otlp"))]
+fn a_build_without_the_export_of_traces_says_so() {
+    use super::{key_and, sound};
+    refused(
+        "[trace]\notlp_endpoint = \"http://127.0.0.1:4318\"\n",
+        2,
+        &["this program exports no traces", "--features otlp"],
+    );
+    refused("[trace]\notlp_endpoint = \"collector:4318\"\n", 2, &["neither http nor https"]);
+    assert_eq!(sound("").config.trace.endpoint, None);
+    // The variable may be meant for another program.
+    let env = key_and(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")]);
+    let loaded = Folder::with("").load(&env).unwrap();
+    let warning = loaded.warnings.iter().find(|warning| warning.message().contains("OTEL_EXPORTER_OTLP_ENDPOINT"));
+    assert!(warning.is_some() && loaded.config.trace.endpoint.is_none());
+}
+
+#[test]
+#[cfg(feature = "otlp")]
+fn spans_go_below_the_address_of_all_signals() {
+    use super::{key_and, sound};
+    let endpoint = |loaded: gratis::config::Loaded| loaded.config.trace.endpoint.unwrap_or_default();
+    let written = "[trace]\notlp_endpoint = \"http://127.0.0.1:4318/\"\n";
+    assert_eq!(endpoint(sound(written)), "http://127.0.0.1:4318/v1/traces");
+    let with = |text: &str, env: &[(&str, &str)]| endpoint(Folder::with(text).load(&key_and(env)).unwrap());
+    let (all, own) =
+        (("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a"), ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b/x"));
+    assert_eq!(with("", &[all]), "http://a/v1/traces");
+    assert_eq!(with("", &[all, own]), "http://b/x");
+    assert_eq!(with(written, &[all, own]), "http://127.0.0.1:4318/v1/traces");
+}

@@ -49,9 +49,10 @@ fn the_lines_that_show_a_key_without_default_can_be_used_as_they_are() {
     let folder = Folder::with(&lines.collect::<Vec<_>>().join("\n"));
     let report = folder.mistakes();
     assert!(!report.contains("unknown key") && !report.contains("wrong kind"), "{report}");
-    // Only the files that those lines name are missing.
+    // Only the files that those lines name are missing, and the export of traces where this build has none.
     for mistake in folder.load(&key()).err().unwrap().mistakes() {
-        assert!(mistake.message().contains("cannot read"), "{mistake:?}");
+        let exports = cfg!(feature = "otlp") || !mistake.message().contains("exports no traces");
+        assert!(mistake.message().contains("cannot read") || !exports, "{mistake:?}");
     }
 }
 

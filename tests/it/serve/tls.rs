@@ -16,7 +16,7 @@ use super::{hi, upstream};
 use crate::support::binary::Home;
 use crate::support::plug::{Plug, chat_request};
 
-const TLS: &str = "tls_certificate = \"server.crt\"\ntls_private_key = \"server.key\"\n";
+pub(super) const TLS: &str = "tls_certificate = \"server.crt\"\ntls_private_key = \"server.key\"\n";
 
 /// Writes a new certificate for localhost with its key.
 fn certify(folder: &Path) -> CertificateDer<'static> {
@@ -27,7 +27,7 @@ fn certify(folder: &Path) -> CertificateDer<'static> {
 }
 
 /// Connects as a client that trusts this certificate alone.
-async fn connect(
+pub(super) async fn connect(
     origin: &str,
     trusted: &CertificateDer<'static>,
     protocol: &str,

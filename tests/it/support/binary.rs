@@ -90,9 +90,9 @@ impl Home {
     }
 
     /// The same on a socket that is handed over as a service manager does.
-    pub fn serve_on(&self, socket: OwnedFd) -> Gratis {
+    pub fn serve_on(&self, socket: OwnedFd, variables: &[(&str, &str)]) -> Gratis {
         let mut command = self.through("export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" 3<&0 </dev/null");
-        command.stdin(Stdio::from(socket));
+        command.stdin(Stdio::from(socket)).envs(variables.iter().copied());
         Self::begin(command)
     }
 
@@ -181,8 +181,13 @@ impl Gratis {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.id();
         let sent = Command::new("sh").args(["-c", &format!("kill -s {name} {pid}")]).status().unwrap();
         assert!(sent.success());
     }

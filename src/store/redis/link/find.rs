@@ -9,17 +9,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use redis::Value;
-use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 
 use super::address::Address;
 use super::class::Replicas;
+use super::connection::Connection;
 use super::layout::{self, Layout, Seat};
 use crate::store::redis::url::Topology;
 
 /// The one who asks, with the connections to those that answered.
 #[derive(Default)]
-pub(super) struct Finder(Mutex<HashMap<String, MultiplexedConnection>>);
+pub(super) struct Finder(Mutex<HashMap<String, Connection>>);
 
 impl Finder {
     /// The servers that take writes now. `known` are those that were found last: a cluster may have left the nodes of its address.
@@ -62,14 +61,14 @@ impl Finder {
     async fn ask(&self, address: &Address, host: &str, within: Duration) -> Result<Layout, String> {
         let asked = async {
             let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
-            let mut connection = match (kept, address.topology) {
+            let connection = match (kept, address.topology) {
                 (Some(kept), _) => kept,
                 (None, Topology::Sentinel) => address.dial_sentinel(host, within).await?,
                 (None, Topology::Cluster | Topology::Standalone) => address.dial(host, within).await?,
             };
             let layout = match address.topology {
-                Topology::Sentinel => sentinel(address, host, &mut connection).await?,
-                Topology::Cluster | Topology::Standalone => node(address, host, &mut connection).await?,
+                Topology::Sentinel => sentinel(address, host, &connection).await?,
+                Topology::Cluster | Topology::Standalone => node(address, host, &connection).await?,
             };
             // What failed is dialled anew the next time.
             self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), connection);
@@ -79,13 +78,13 @@ impl Finder {
     }
 }
 
-async fn sentinel(address: &Address, host: &str, connection: &mut MultiplexedConnection) -> Result<Layout, String> {
+async fn sentinel(address: &Address, host: &str, connection: &Connection) -> Result<Layout, String> {
     let said = |why: String| format!("{host}: {why}");
     let mut pipe = redis::pipe();
     for question in ["GET-MASTER-ADDR-BY-NAME", "MASTER", "REPLICAS"] {
         pipe.cmd("SENTINEL").arg(question).arg(&address.service);
     }
-    let asked = connection.req_packed_commands(&pipe, 0, 3).await;
+    let asked = connection.commands(&pipe).await;
     let answers = asked.map_err(|error| said(error.to_string()))?;
     let [primary, master, replicas] = answers.as_slice() else { return Err(said("it does not answer".to_owned())) };
     let primary = layout::primary(primary, &address.service).map_err(said)?;
@@ -93,8 +92,8 @@ async fn sentinel(address: &Address, host: &str, connection: &mut MultiplexedCon
     Ok(Layout { epoch: layout::epoch(master).map_err(said)?, seats })
 }
 
-async fn node(address: &Address, host: &str, connection: &mut MultiplexedConnection) -> Result<Layout, String> {
-    let asked = connection.req_packed_command(redis::cmd("CLUSTER").arg("NODES")).await.and_then(Value::extract_error);
+async fn node(address: &Address, host: &str, connection: &Connection) -> Result<Layout, String> {
+    let asked = connection.command(redis::cmd("CLUSTER").arg("NODES")).await;
     let nodes = asked.map_err(|error| match error.to_string() {
         text if text.contains("cluster support disabled") => {
             format!("{host} is no node of a cluster: write store.url as redis://host:port")

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{Cmd, Pipeline, Value};
 
 use super::address::Address;
 use super::class::Class;
+use super::connection::Connection;
 use super::facts::{self, Facts};
 use super::fault::Fault;
 use super::layout::Seat;
@@ -39,8 +39,8 @@ pub(super) struct Server {
     /// What it said of itself at the last look, and what it promises.
     pub(super) facts: Facts,
     pub(super) class: Class,
-    calls: MultiplexedConnection,
-    waits: Vec<MultiplexedConnection>,
+    calls: Connection,
+    waits: Vec<Connection>,
     turn: AtomicUsize,
     lost: AtomicBool,
     unanswered: AtomicU32,
@@ -54,13 +54,13 @@ impl Server {
         scripts: &[&Script],
         within: Duration,
     ) -> Result<Self, String> {
-        let mut calls = address.dial(&seat.address, within).await?;
-        let (facts, class) = examine(address, &seat, &mut calls).await?;
+        let calls = address.dial(&seat.address, within).await?;
+        let (facts, class) = examine(address, &seat, &calls).await?;
         let count = if class.replicas().is_some() { WAITING } else { 0 };
         let waits = try_join_all((0..count).map(|_| address.dial(&seat.address, within))).await?;
         for connection in &waits {
             // A server that was restarted in between would be judged as one process and used as another.
-            if examine(address, &seat, &mut connection.clone()).await?.0.run != facts.run {
+            if examine(address, &seat, connection).await?.0.run != facts.run {
                 return Err(format!("{} was just restarted", seat.address));
             }
         }
@@ -69,7 +69,7 @@ impl Server {
             load.add_command(script.load());
         }
         if !scripts.is_empty() {
-            let loaded = calls.req_packed_commands(&load, 0, scripts.len()).await;
+            let loaded = calls.commands(&load).await;
             let loaded = loaded.map_err(|error| format!("{}: {error}", seat.address))?;
             for (script, answer) in scripts.iter().zip(loaded) {
                 let refused = |error| format!("{} does not take the script {}: {error}", seat.address, script.name);
@@ -85,8 +85,8 @@ impl Server {
         if self.lost.load(Ordering::Acquire) || self.seat.address != seat.address {
             return Ok(None);
         }
-        let mut calls = self.calls.clone();
-        let (facts, class) = examine(address, &seat, &mut calls).await?;
+        let calls = self.calls.clone();
+        let (facts, class) = examine(address, &seat, &calls).await?;
         if facts.run != self.facts.run || class.replicas().is_some() == self.waits.is_empty() {
             return Ok(None);
         }
@@ -119,7 +119,7 @@ impl Server {
         let mut answer = self.once(call, within).await;
         for _ in 0..LOADS {
             let (Err(Fault::NoScript), Some(script)) = (&answer, script) else { break };
-            self.calls.clone().req_packed_command(&script.load()).await.map_err(|error| Fault::of(&error))?;
+            self.calls.command(&script.load()).await.map_err(|error| Fault::of(&error))?;
             answer = self.once(call, within).await;
         }
         match &answer {
@@ -133,8 +133,7 @@ impl Server {
         let fault = |error| Fault::of(&error);
         let replicas = self.class.replicas().filter(|_| write);
         if replicas.is_none() && !asking {
-            let answer = self.calls.clone().req_packed_command(cmd).await;
-            return answer.and_then(Value::extract_error).map_err(fault);
+            return self.calls.command(cmd).await.map_err(fault);
         }
         let mut pipe = Pipeline::with_capacity(3);
         if asking {
@@ -148,7 +147,7 @@ impl Server {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(self.waits.len()).unwrap_or(0);
             connection = self.waits.get(turn).unwrap_or(&self.calls);
         }
-        let answers = connection.clone().req_packed_commands(&pipe, 0, pipe.len()).await.map_err(fault)?;
+        let answers = connection.commands(&pipe).await.map_err(fault)?;
         let mut answers = answers.into_iter().skip(usize::from(asking)).map(Value::extract_error);
         let missing = || Fault::Lost("an answer is missing".to_owned());
         let answer = answers.next().ok_or_else(missing)?.map_err(fault)?;
@@ -165,13 +164,9 @@ impl Server {
 }
 
 /// What a server says of itself, and what it promises; an error where it does not take writes now.
-async fn examine(
-    address: &Address,
-    seat: &Seat,
-    connection: &mut MultiplexedConnection,
-) -> Result<(Facts, Class), String> {
+async fn examine(address: &Address, seat: &Seat, connection: &Connection) -> Result<(Facts, Class), String> {
     let questions = facts::questions();
-    let asked = connection.req_packed_commands(&questions, 0, 3).await;
+    let asked = connection.commands(&questions).await;
     let answers = asked.map_err(|error| format!("{}: {error}", seat.address))?;
     let facts = Facts::read(&answers).map_err(|what| format!("{}: {what}", seat.address))?;
     if facts.loading {
