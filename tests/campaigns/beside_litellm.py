@@ -95,7 +95,7 @@ class LiteLlm:
             env=dict(os.environ, LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_RATE_LIMIT_WINDOW_SIZE="86400", LITELLM_LOG="ERROR"),
             stdout=self.site.log, stderr=self.site.log,
         )
-        wait(lambda: answers(f"http://127.0.0.1:{self.site.proxy}/health/liveliness"), 300, "litellm is not ready", self.process)
+        wait(lambda: answers(f"http://127.0.0.1:{self.site.proxy}/health/liveliness"), 900, "litellm is not ready", self.process)
 
     def limited(self, limit, left):
         """With a new key, in front of a simulator that starts from nothing."""
