@@ -17,7 +17,7 @@ DENY_VERSION := 0.20.2
 DENY := target/tools/bin/cargo-deny
 FUZZ_TARGETS := facts observer frames routes config admin replies
 
-.PHONY: help tools test otlp fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults simulate alerts sslyze slow soak mutants conformance route-fuzz demo
+.PHONY: help tools test otlp fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults simulate alerts sslyze slow soak litellm mutants conformance route-fuzz demo
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -90,6 +90,12 @@ slow: ## 10,000 slow connections beside good ones (apt: slowhttptest)
 soak: ## MINUTES (30) at half of what this machine does: memory stays, and the ledgers agree
 	$(CARGO) build --release --locked
 	tests/campaigns/soak.py --gratis target/release/gratis --minutes $(MINUTES)
+
+litellm: ## LiteLLM beside us on the same bursts, with 20,000 tokens left (PyPI)
+	test -x target/litellm-venv/bin/litellm || { python3 -m venv target/litellm-venv && \
+	    target/litellm-venv/bin/pip install --quiet 'litellm[proxy]'; }
+	$(CARGO) build --release --locked
+	tests/campaigns/beside_litellm.py --gratis target/release/gratis
 
 mutants: ## MUTANTS (200) mutants of the rules and the dialects, a sample by its seed: 95 in 100 are caught (hours)
 	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install cargo-mutants --locked

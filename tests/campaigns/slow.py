@@ -4,13 +4,15 @@ other clients go on calling.
 
     tests/campaigns/slow.py --gratis target/release/gratis --connections 10000
 
-Prints for each kind the slow-down of the 99th percentile of the other clients, and the memory of the process before and after. It
-exits with 1 where one of their calls failed. Needs slowhttptest (apt) and twice as many descriptors as connections; everything is
+Prints for each kind the 99th percentile of the other clients, how it changed from those who were alone in the same round, and the
+memory of the process, simulator included. The median of `--rounds` counts: what else the machine does comes and goes. It exits with
+1 where one of their calls failed. Needs slowhttptest (apt) and twice as many descriptors as connections; everything is
 on 127.0.0.1.
 """
 import argparse
 import http.client
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -47,30 +49,40 @@ def resident(pid):
         return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmRSS"))
 
 
+def slow(origin, options, arguments):
+    """The slow connections, once most of them are open."""
+    words = ["slowhttptest", *options, "-c", str(arguments.connections), "-r", "2000", "-l", str(arguments.seconds)]
+    words += ["-u", f"{origin}/v1/models", "-p", "3"]
+    crowd = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(min(arguments.seconds / 2, arguments.connections / 2000 + 1))
+    return crowd
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gratis", default="target/release/gratis")
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--calls", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     words = [arguments.gratis, "demo", "--json", "--grant", "qwen-flash=1000000000"]
     demo = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         made = json.loads(demo.stdout.readline())
         host, key = made["origin"].split("://")[1], made["api_key"]
-        quiet = p99(host, key, arguments.calls)
-        print(f"alone: p99 {quiet:.1f} ms, {resident(demo.pid)} MiB", flush=True)
-        for kind, options in KINDS.items():
-            slow = ["slowhttptest", *options, "-c", str(arguments.connections), "-r", "2000", "-l", str(arguments.seconds)]
-            slow += ["-u", f"{made['origin']}/v1/models", "-p", "3"]
-            crowd = subprocess.Popen(slow, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(min(arguments.seconds / 2, arguments.connections / 2000 + 1))
-            beside = p99(host, key, arguments.calls)
-            memory = resident(demo.pid)
-            crowd.wait()
-            print(f"{arguments.connections} slow ({kind}): p99 {beside:.1f} ms, {memory} MiB", flush=True)
-        print(f"after: p99 {p99(host, key, arguments.calls):.1f} ms, {resident(demo.pid)} MiB")
+        seen = {kind: [] for kind in ["alone", *KINDS]}
+        for _ in range(arguments.rounds):
+            for kind in seen:
+                crowd = slow(made["origin"], KINDS[kind], arguments) if kind in KINDS else None
+                seen[kind].append((p99(host, key, arguments.calls), resident(demo.pid)))
+                if crowd is not None:
+                    crowd.wait()
+                print(f"  {kind}: p99 {seen[kind][-1][0]:.1f} ms, {seen[kind][-1][1]} MiB", flush=True)
+        for kind, each in seen.items():
+            change = statistics.median(now / alone - 1 for (now, _), (alone, _) in zip(each, seen["alone"]))
+            middle, memory = statistics.median(taken for taken, _ in each), max(memory for _, memory in each)
+            print(f"{kind}: p99 {middle:.1f} ms, {change:+.0%}; at most {memory} MiB")
     finally:
         demo.terminate()
         demo.wait()

@@ -9,6 +9,7 @@ ledgers say at the end. Exit status 0 only if it grew by at most 2 %, no call fa
 """
 import argparse
 import json
+import os
 import signal
 import statistics
 import sys
@@ -27,12 +28,14 @@ def report_of(load, seconds):
 
 
 def minute(pid, until):
-    """The resident memory until then, in KiB: its median, and the most that was seen."""
-    looks = [resident(pid)]
-    while time.monotonic() < until:
-        time.sleep(min(60 / LOOKS, max(0.0, until - time.monotonic())))
+    """The resident memory until then, in KiB: its median, and the most that was seen; and how many descriptors were open, its median.
+    Memory follows the connections, and those how quickly calls are answered."""
+    looks, descriptors = [], []
+    while not looks or time.monotonic() < until:
         looks.append(resident(pid))
-    return statistics.median(looks), max(looks)
+        descriptors.append(len(os.listdir(f"/proc/{pid}/fd")))
+        time.sleep(min(60 / LOOKS, max(0.0, until - time.monotonic())))
+    return statistics.median(looks), max(looks), statistics.median(descriptors)
 
 
 def soak(site, serve, minutes, rate):
@@ -43,9 +46,13 @@ def soak(site, serve, minutes, rate):
     load = site.load(*MIX, "--rate", f"{rate:.0f}", "--duration", f"{minutes}m")
     memory = []
     for number in range(1, minutes + 1):
-        middle, most = minute(serve.pid, begun + 60 * number)
+        middle, most, descriptors = minute(serve.pid, begun + 60 * number)
         memory.append(middle)
-        print(f"  minute {number}: {middle / 1024:.1f} MiB, at most {most / 1024:.1f}; {site.charged():,} tokens charged", flush=True)
+        print(
+            f"  minute {number}: {middle / 1024:.1f} MiB, at most {most / 1024:.1f}, {descriptors:.0f} descriptors; "
+            f"{site.charged():,} tokens charged",
+            flush=True,
+        )
     report = report_of(load, 300)
     third = max(1, minutes // 3)
     # After the first third; a minute has as much more or less as it had calls in flight, so many of them are compared with as many.

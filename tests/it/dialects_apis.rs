@@ -214,6 +214,25 @@ fn what_is_read_once_a_text_counts_once_a_text() {
     assert_eq!(text(Api::Completions, json!({"model": "m", "prompt": "ab", "suffix": "c"})), 3);
 }
 
+#[test]
+fn a_model_is_called_only_where_its_unit_is_counted() {
+    let all = [Unit::Tokens, Unit::Images, Unit::Seconds, Unit::Characters, Unit::Voices];
+    let counts = |api: Api| all.into_iter().filter(|unit| api.counts(*unit)).collect::<Vec<_>>();
+    for api in [Api::Chat, Api::Completions, Api::Responses, Api::Messages, Api::Embeddings, Api::Reranks] {
+        assert_eq!(counts(api), [Unit::Tokens], "{api:?}");
+    }
+    for api in [Api::TextEmbedding, Api::MultimodalEmbedding, Api::TextRerank] {
+        assert_eq!(counts(api), [Unit::Tokens], "{api:?}");
+    }
+    assert_eq!(counts(Api::Generation), all[..4]);
+    assert_eq!(counts(Api::Image), [Unit::Images]);
+    assert_eq!(counts(Api::Video), [Unit::Seconds]);
+    assert_eq!(counts(Api::Transcription), [Unit::Seconds]);
+    assert_eq!(counts(Api::Speech), [Unit::Characters]);
+    assert_eq!(counts(Api::Voice), [Unit::Voices]);
+    assert_eq!(counts(Api::App), all);
+}
+
 fn seen(api: Api, unit: Unit, body: &str) -> Finding {
     let kind = if body.starts_with('{') { "application/json" } else { "text/event-stream" };
     let mut observer = Observer::new(Watch { api, unit }, Some(kind), Encoding::Identity, false);

@@ -194,6 +194,8 @@ fn a_usage_that_cannot_be_counted_is_no_usage() {
         assert_eq!((finding.reading, finding.flags.usage_malformed), (Reading::None, true), "{bad}");
     }
     assert_eq!(exact(&with(r#"{"prompt_tokens":0,"completion_tokens":0}"#)), Some((0, 0)));
+    let most = r#"{"prompt_tokens":2147483648,"completion_tokens":0}"#;
+    assert_eq!(exact(&with(most)), Some((1 << 31, 0)), "the largest that is counted");
     let null = with("null");
     assert_eq!((null.reading, null.flags.usage_malformed), (Reading::None, false));
     let more = with(r#"{"prompt_tokens":1,"completion_tokens":2,"total_tokens":9}"#);
