@@ -30,7 +30,7 @@
 //! * [`ledger`]: the rules, one pure function. Knows no clock, store or wire format; every store is tested against it.
 //! * [`catalogue`]: models and sites as values. Pure.
 //! * [`dialect`]: one API's shapes: bytes in, values out. Pure; knows no quota.
-//! * [`clock`], [`telemetry`], [`trust`]: time, metrics, log lines, whose certificates are trusted. Know no domain type.
+//! * [`clock`], [`telemetry`], [`trust`]: time, metrics, log lines and spans, whose certificates are trusted. Know no domain type.
 //! * [`store`]: keeps books durably, for one process or for replicas that share them, and notes beside them. Adds no rule of its own.
 //! * [`provider`]: what the provider says of accounts and upstreams, and what that closes. Kept in the store, for every replica.
 //! * [`notify`]: tells by mail and webhook when a grant passes a mark. On no call's path.
@@ -42,7 +42,7 @@
 //! * [`app`]: puts the parts together. [`cli`]: the command line.
 //! * [`simulator`]: an upstream with a ledger of its own. Names no other room: an oracle must not share our code.
 //!
-//! A room names only rooms above it in this order: ledger; catalogue; dialect, clock, telemetry, trust; store; notify, provider; proxy, admin, load;
+//! A room names only rooms above it in this order: ledger, trust; catalogue; dialect, clock, telemetry; store; notify, provider; proxy, admin, load;
 //! server; config; app; cli. `tests/it/tidy.rs` fails the build where this is broken.
 //!
 //! # What is always true

@@ -4,6 +4,8 @@
 //! there are: what is in doubt (an escaped character, an argument of a tool, a repeated text) counts as less or not at all. Pieces may be
 //! cut anywhere.
 
+use std::sync::LazyLock;
+
 use memchr::memchr2;
 use memchr::memmem::Finder;
 
@@ -13,12 +15,15 @@ use crate::ledger::Unit;
 /// The longest token of the Qwen vocabularies, in bytes; no reply of another model is made of longer ones on the average.
 const LONGEST_TOKEN: u64 = 128;
 
+/// Made once: what looks for a name costs more to make than to use on a reply.
+type Name = LazyLock<Finder<'static>>;
+
 /// What names a text in a chat's chunks and replies: `content` and `reasoning_content` (W 3.1).
-const CONTENT: &[u8] = b"content\":";
+static CONTENT: Name = LazyLock::new(|| Finder::new(b"content\":"));
 /// What names a text elsewhere (W 3.2, 3.4).
-const TEXT: &[u8] = b"\"text\":";
+static TEXT: Name = LazyLock::new(|| Finder::new(b"\"text\":"));
 /// What names a piece of text in events of a response (W 3.3).
-const DELTA: &[u8] = b"\"delta\":";
+static DELTA: Name = LazyLock::new(|| Finder::new(b"\"delta\":"));
 
 /// How the texts of several objects add up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -44,12 +49,12 @@ impl Written {
     /// A counter for the replies of a call; it counts nothing where nothing is known to be written, or not in tokens. A completion
     /// may repeat its prompt.
     pub(super) fn new(watch: Watch) -> Self {
-        let (first, second, sum, kinds): (_, _, _, &[&str]) = match watch.api {
+        let (first, second, sum, kinds): (&'static Name, Option<&'static Name>, _, &[&str]) = match watch.api {
             _ if watch.unit != Unit::Tokens => return Self::default(),
-            Api::Chat => (CONTENT, None, Sum::Added, &[]),
-            Api::Messages => (TEXT, None, Sum::Added, &["content_block_delta", "message"]),
-            Api::Responses => (DELTA, None, Sum::Added, &["response.output_text.delta"]),
-            Api::Generation => (CONTENT, Some(TEXT), Sum::Longest, &[]),
+            Api::Chat => (&CONTENT, None, Sum::Added, &[]),
+            Api::Messages => (&TEXT, None, Sum::Added, &["content_block_delta", "message"]),
+            Api::Responses => (&DELTA, None, Sum::Added, &["response.output_text.delta"]),
+            Api::Generation => (&CONTENT, Some(&TEXT), Sum::Longest, &[]),
             Api::Completions
             | Api::Embeddings
             | Api::Reranks
@@ -113,16 +118,19 @@ enum At {
 /// The texts under one name in one object.
 #[derive(Debug)]
 struct Texts {
-    name: &'static [u8],
-    finder: Finder<'static>,
+    finder: &'static Finder<'static>,
     at: At,
     /// Below zero only in the middle of an escape.
     bytes: i64,
 }
 
 impl Texts {
-    fn named(name: &'static [u8]) -> Self {
-        Self { name, finder: Finder::new(name), at: At::Name(0), bytes: 0 }
+    fn named(name: &'static Name) -> Self {
+        Self { finder: name, at: At::Name(0), bytes: 0 }
+    }
+
+    fn name(&self) -> &'static [u8] {
+        self.finder.needle()
     }
 
     fn take(&mut self) -> u64 {
@@ -159,11 +167,11 @@ impl Texts {
     fn search(&mut self, bytes: &[u8]) -> usize {
         if let Some(at) = self.finder.find(bytes) {
             self.at = At::Value;
-            return at + self.name.len();
+            return at + self.name().len();
         }
         // The end may be the start of the name.
-        let tail = (1..self.name.len()).rev().find(|came| {
-            let start = self.name.get(..*came).unwrap_or_default();
+        let tail = (1..self.name().len()).rev().find(|came| {
+            let start = self.name().get(..*came).unwrap_or_default();
             bytes.ends_with(start)
         });
         self.at = At::Name(tail.unwrap_or(0));
@@ -172,13 +180,13 @@ impl Texts {
 
     /// What the next byte makes of a name of which `came` bytes came.
     fn step(&self, came: usize, byte: u8) -> At {
-        let begun = self.name.get(..came).unwrap_or_default();
+        let begun = self.name().get(..came).unwrap_or_default();
         let longest = (1..=came + 1).rev().find(|length| {
-            let (before, last) = (self.name.get(..length - 1).unwrap_or_default(), self.name.get(length - 1));
+            let (before, last) = (self.name().get(..length - 1).unwrap_or_default(), self.name().get(length - 1));
             last == Some(&byte) && begun.ends_with(before)
         });
         match longest {
-            Some(length) if length == self.name.len() => At::Value,
+            Some(length) if length == self.name().len() => At::Value,
             Some(length) => At::Name(length),
             None => At::Name(0),
         }
@@ -196,7 +204,7 @@ impl Texts {
     fn whole(&self, bytes: &[u8]) -> u64 {
         let (mut at, mut sum) = (0, 0);
         while let Some(found) = bytes.get(at..).and_then(|rest| self.finder.find(rest)) {
-            at += found + self.name.len();
+            at += found + self.name().len();
             while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
                 at += 1;
             }

@@ -187,3 +187,44 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for FloodGuard<I> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_version_is_known_by_the_first_bytes_in_any_pieces_and_no_byte_is_lost() {
+        let http2 = [PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0], &[7; 9_000]].concat();
+        let long = [&b"POST / HTTP/1.1\r\n"[..], &[b'x'; 9_000]].concat();
+        let cases: [(&[u8], Version); 6] = [
+            (&http2, Version::Http2),
+            (PREFACE, Version::Http2),
+            (&long, Version::Http1),
+            (b"PRI * HTTP/1.1\r\n\r\n", Version::Http1),
+            (b"PRI * HTTP/2.0\r\n", Version::Http1),
+            (b"", Version::Http1),
+        ];
+        for (bytes, expected) in cases {
+            for size in [1, 7, 24, 100, 20_000] {
+                let (mut theirs, ours) = tokio::io::duplex(20_000);
+                let mut guard = FloodGuard::new(ours, 10);
+                let send = async {
+                    for piece in bytes.chunks(size) {
+                        theirs.write_all(piece).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                    drop(theirs);
+                };
+                let read = async {
+                    assert_eq!(guard.version().await.unwrap(), expected, "{size}");
+                    let mut got = Vec::new();
+                    guard.read_to_end(&mut got).await.unwrap();
+                    got
+                };
+                assert!(tokio::join!(send, read).1 == bytes, "{expected:?} in pieces of {size}");
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@
 mod args;
 mod books;
 mod callers;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod journal;
 mod keys;

@@ -40,6 +40,7 @@ mod dialects_thinking;
 mod ends;
 mod families;
 mod faults;
+mod fuzz;
 mod journal;
 mod journal_damage;
 mod journal_kill;

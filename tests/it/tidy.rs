@@ -24,9 +24,9 @@ use std::path::Path;
 
 /// The rooms, from those that know nothing to those that know everything.
 const ROWS: [&[&str]; 11] = [
-    &["ledger"],
+    &["ledger", "trust"],
     &["catalogue"],
-    &["billing", "dialect", "clock", "telemetry", "trust"],
+    &["billing", "dialect", "clock", "telemetry"],
     &["store"],
     &["notify", "provider"],
     &["proxy", "admin", "load"],

@@ -10,7 +10,7 @@ mod connection;
 mod facts;
 mod fault;
 mod find;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod layout;
 mod look;

@@ -1,4 +1,4 @@
-//! What reads a server's answers about itself, for the fuzz targets alone.
+//! What reads a server's answers about itself, for the fuzz targets and their smoke run alone.
 
 use redis::Value;
 
@@ -7,10 +7,7 @@ use super::layout;
 
 /// Reads an answer by everything that asks a server for what it is.
 pub(in super::super) fn read(value: &Value) {
-    let answers = match value {
-        Value::Array(answers) => answers.as_slice(),
-        other => std::slice::from_ref(other),
-    };
+    let answers = if let Value::Array(answers) = value { answers.as_slice() } else { std::slice::from_ref(value) };
     if let Ok(facts) = Facts::read(answers) {
         facts.is_new_enough();
     }
