@@ -125,8 +125,9 @@ class Campaign:
     def one(self, tree, room, place, name, tests, folder):
         """What became of a mutant."""
         results = self.output / f"seed-{self.seed}" / folder
-        done = results / "mutants.out"
-        if not (results / "kind").exists():
+        done, kept = results / "mutants.out", results / "result.json"
+        # Another commit may have another mutant in this place.
+        if not (kept.exists() and json.loads(kept.read_text())["name"] == name):
             results.mkdir(parents=True, exist_ok=True)
             # A file with unit tests has them asked as well.
             library = ["--cargo-arg=--lib"] if "cfg(test)" in (tree.path / name.split(":")[0]).read_text() else []
@@ -139,8 +140,8 @@ class Campaign:
             found = {line: kind for kind in KINDS for line in (done / f"{kind}.txt").read_text().splitlines()}
             if list(found) != [name]:
                 sys.exit(f"{name} was wanted, and this has a result: {found}")
-            (results / "kind").write_text(found[name])
-        return (results / "kind").read_text()
+            kept.write_text(json.dumps({"name": name, "kind": found[name]}))
+        return json.loads(kept.read_text())["kind"]
 
     def run(self):
         """Quick tests first; in the end all tests judge what these missed."""
