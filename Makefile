@@ -17,7 +17,7 @@ DENY_VERSION := 0.20.2
 DENY := target/tools/bin/cargo-deny
 FUZZ_TARGETS := facts observer frames routes config admin replies
 
-.PHONY: help tools test otlp fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults simulate alerts sslyze slow soak litellm mutants conformance route-fuzz demo
+.PHONY: help tools test otlp fmt clippy doc deny bench-smoke fuzz-smoke ci bench fuzz faults simulate alerts sslyze slow soak large litellm mutants conformance route-fuzz demo
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -96,6 +96,10 @@ litellm: ## LiteLLM beside us on the same bursts, with 20,000 tokens left (PyPI)
 	    target/litellm-venv/bin/pip install --quiet 'litellm[proxy]'; }
 	$(CARGO) build --release --locked
 	tests/campaigns/beside_litellm.py --gratis target/release/gratis
+
+large: ## 2,000 clients that each send 10 MiB at once to a process with 256 MiB
+	$(CARGO) build --release --locked
+	tests/campaigns/large.py --gratis target/release/gratis
 
 mutants: ## MUTANTS (200) mutants of the rules and the dialects, a sample by its seed: 95 in 100 are caught (hours)
 	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install cargo-mutants --locked

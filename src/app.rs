@@ -158,7 +158,7 @@ pub async fn start(parts: Parts) -> Result<Running, String> {
     let service = proxy::service(proxy.clone(), config.limits.in_flight, &metrics);
     let serving = spawn(serve(listening, service, stop.clone(), config.server.drain_timeout));
     let admin = spawn(serve(admin_listening, admin::router(admin_state), stop_admin.clone(), ADMIN_DRAIN));
-    let looks = memory::look(memory, proxy.heed_memory(), metrics);
+    let looks = memory::look(memory, &proxy, metrics);
     let (worker, watch) = (spawn(worker), spawn(join(notifier.run(stop.clone()), looks)));
     Ok(Running {
         proxy_address,

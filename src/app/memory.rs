@@ -3,21 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::proxy::Proxy;
 use crate::telemetry::{Memory, Metrics};
 
-/// How often. What comes between two looks is bounded by the room that is left for request bodies.
+/// How often, beside the looks that many calls bring.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Looks until it is dropped. Where nobody knows the limit there is nothing to look for.
-pub(super) async fn look(memory: Memory, tell: impl Fn(u64, u64), metrics: Arc<Metrics>) {
-    let Some(limit) = memory.limit() else { return };
+/// Tells the request path how to look, and looks until it is dropped. Where nobody knows the limit there is nothing to look for.
+pub(super) fn look(memory: Memory, proxy: &Proxy, metrics: Arc<Metrics>) -> impl Future<Output = ()> + Send + 'static {
     let shown = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-    metrics.memory.limit.set(shown(limit));
-    loop {
-        if let Some(used) = memory.used() {
-            metrics.memory.used.set(shown(used));
-            tell(used, limit);
+    metrics.memory.limit.set(memory.limit().map_or(0, shown));
+    let look = proxy.heed_memory(move || {
+        let (used, limit) = (memory.used()?, memory.limit()?);
+        metrics.memory.used.set(shown(used));
+        Some((used, limit))
+    });
+    async move {
+        loop {
+            look();
+            tokio::time::sleep(EVERY).await;
         }
-        tokio::time::sleep(EVERY).await;
     }
 }

@@ -45,6 +45,9 @@ where
     }
 }
 
+/// What the connection of a body that is still coming holds of it, beside what is set aside: as much as a head may have by default.
+const BUFFER: usize = 64 << 10;
+
 /// What one body may take.
 #[derive(Clone, Copy)]
 struct Bounds {
@@ -72,29 +75,37 @@ where
         let Some(frame) = frame else { break };
         let Ok(data) = frame.map_err(|_| Rejection::BodyBroken)?.into_data() else { continue };
         pace.bytes = pace.bytes.saturating_add(data.len() as u64);
-        let length = rest.as_ref().map_or(first.len(), |(rest, _)| rest.len()).saturating_add(data.len());
+        let came = rest.as_ref().map_or(0, |(whole, _)| whole.len()).saturating_add(first.len());
+        let length = came.saturating_add(data.len());
         if length > bounds.limit {
             return Err(Rejection::BodyTooLarge(bounds.limit));
         }
-        if rest.is_none() && first.is_empty() {
+        let Some((whole, kept)) = &mut rest else {
             first = data;
+            if !body.is_end_stream() {
+                let mut kept = Kept::nothing(room);
+                kept.grow(BUFFER, bounds.all)?;
+                rest = Some((Vec::new(), kept));
+            }
             continue;
-        }
-        let (whole, kept) = rest.get_or_insert_with(|| (Vec::new(), Kept::nothing(room)));
-        if length > kept.bytes() {
+        };
+        if length > whole.capacity() {
             // Twice what has come, so that whoever declares much and sends little takes little.
             let declared = body.size_hint().exact().and_then(|left| usize::try_from(left).ok());
             let most = declared.map_or(bounds.limit, |left| length.saturating_add(left));
             let capacity = length.saturating_mul(2).min(most).max(length);
-            kept.grow(capacity, bounds.all)?;
+            kept.grow(BUFFER.saturating_add(capacity), bounds.all)?;
             whole.reserve_exact(capacity - whole.len());
         }
         whole.extend_from_slice(&std::mem::take(&mut first));
         whole.extend_from_slice(&data);
     }
     Ok(match rest {
-        Some((whole, kept)) => (whole.into(), Some(kept)),
-        None => (first, None),
+        Some((whole, mut kept)) if first.is_empty() => {
+            kept.shrink(whole.capacity());
+            (whole.into(), Some(kept))
+        }
+        Some(_) | None => (first, None),
     })
 }
 
@@ -160,16 +171,25 @@ mod tests {
     async fn f_lif_6_only_what_came_is_set_aside_and_all_bodies_share_one_room() {
         let room = room();
         let all = |all| Bounds { all, ..bounds(0) };
-        let (body, kept) = collect(drip(1, 300), all(0), &room).await.unwrap();
-        assert_eq!((body.len(), kept.is_none()), (300, true), "one piece takes no room");
-        let (body, kept) = collect(drip(5, 300), all(10_000), &room).await.unwrap();
+        let one = Declared { left: 300, parts: [Bytes::from(vec![b'x'; 300])].into() };
+        let (body, kept) = collect(one, all(0), &room).await.unwrap();
+        assert_eq!((body.len(), kept.is_none()), (300, true), "what comes in one piece takes no room");
+        assert!(
+            collect(drip(2, 300), all(0), &room).await.is_err(),
+            "what is still coming takes its connection's buffer"
+        );
+        let (body, kept) = collect(drip(1, 300), all(1 << 20), &room).await.unwrap();
+        assert_eq!((body.len(), kept.is_none()), (300, true), "and gives it back");
+        let (body, kept) = collect(drip(5, 300), all(1 << 20), &room).await.unwrap();
         let first = kept.unwrap();
         assert_eq!((body.len(), first.bytes()), (1_500, 3_000));
         assert!(body.iter().all(|byte| *byte == b'x'));
-        let (_, second) = collect(drip(5, 300), all(6_000), &room).await.unwrap();
-        assert_eq!(collect(drip(2, 300), all(6_000), &room).await.map(|_| ()), Err(Rejection::Overloaded));
+        let most = all(6_000 + BUFFER as u64);
+        let (_, second) = collect(drip(5, 300), most, &room).await.unwrap();
+        assert_eq!(collect(drip(2, 300), most, &room).await.map(|_| ()), Err(Rejection::Overloaded));
         drop((first, second));
-        assert!(collect(drip(5, 300), all(3_000), &room).await.is_ok(), "what was refused keeps nothing");
+        let most = all(3_000 + BUFFER as u64);
+        assert!(collect(drip(5, 300), most, &room).await.is_ok(), "what was refused keeps nothing");
     }
 
     #[tokio::test]
@@ -196,6 +216,10 @@ mod tests {
             let part = self.parts.pop_front();
             self.left -= part.as_ref().map_or(0, |part| part.len() as u64);
             std::task::Poll::Ready(part.map(|part| Ok(Frame::data(part))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.left == 0
         }
 
         fn size_hint(&self) -> http_body::SizeHint {

@@ -146,11 +146,15 @@ impl Proxy {
         self.parts.drainer.tasks()
     }
 
-    /// To be told how much memory is used, in bytes, and how much may be: from 9 tenths of it on, calls are refused.
-    /// It keeps the request path no longer than its own clones do.
-    pub fn heed_memory(&self) -> impl Fn(u64, u64) + Send + Sync + 'static {
+    /// Says how the memory is looked at: the bytes that are used, and those that may be. From 9 tenths of them on, calls are refused.
+    /// The answer looks once; it keeps the request path no longer than its own clones do.
+    pub fn heed_memory(
+        &self,
+        look: impl Fn() -> Option<(u64, u64)> + Send + Sync + 'static,
+    ) -> impl Fn() + Send + Sync + 'static {
         let room = Arc::clone(&self.parts.room);
-        move |used, limit| room.heed(used, limit)
+        room.look_by(look);
+        move || room.look()
     }
 
     /// Says that the process goes down: connections that outlive their handshake end once their calls have.

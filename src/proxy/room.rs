@@ -1,10 +1,11 @@
 //! How many bytes of request bodies are kept at once, so that many large ones cannot take all memory (F-LIF-6).
 //!
-//! A body that came in one piece is not counted: it is as small as a connection's buffer. Of a larger one every byte that is set
-//! aside for it counts, from before it is set aside until its last copy is gone upstream.
+//! A body that is whole in its first piece is not counted: it is as small as a connection's buffer. Of any other the buffer of its
+//! connection counts while it comes, and every byte that is set aside for it, from before it is set aside until its last copy is gone
+//! upstream.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -16,17 +17,25 @@ use super::rejection::Rejection;
 const FULL: u64 = 9;
 
 /// The room for bodies of the process.
-#[derive(Debug)]
 pub(super) struct Room {
     /// The bytes that are kept; also the metric.
     kept: Gauge,
     /// The most that may be kept, by the memory that was left when it was last looked at.
     ceiling: AtomicI64,
     short: AtomicBool,
+    /// Calls that began; after a few the memory is looked at again.
+    calls: AtomicU32,
+    /// How it is looked at: what is used of what may be. Without it there is no limit.
+    look: OnceLock<Look>,
 }
 
+/// Gives the bytes that are used, and those that may be.
+type Look = Box<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
+
+/// After so many calls the memory is looked at, whatever the time: a crowd is faster than a clock.
+const OFTEN: u32 = 64;
+
 /// Bytes that are kept; they are given back when it is dropped.
-#[derive(Debug)]
 pub(super) struct Kept {
     room: Arc<Room>,
     bytes: i64,
@@ -34,11 +43,30 @@ pub(super) struct Kept {
 
 impl Room {
     pub(super) fn new(kept: Gauge) -> Self {
-        Self { kept, ceiling: AtomicI64::new(i64::MAX), short: AtomicBool::new(false) }
+        Self {
+            kept,
+            ceiling: AtomicI64::new(i64::MAX),
+            short: AtomicBool::new(false),
+            calls: AtomicU32::new(0),
+            look: OnceLock::new(),
+        }
+    }
+
+    /// Says how the memory is looked at, once.
+    pub(super) fn look_by(&self, look: impl Fn() -> Option<(u64, u64)> + Send + Sync + 'static) {
+        // A second time changes nothing: whoever came first is kept.
+        let _ = self.look.set(Box::new(look));
+    }
+
+    /// Looks at the memory.
+    pub(super) fn look(&self) {
+        if let Some((used, limit)) = self.look.get().and_then(|look| look()) {
+            self.heed(used, limit);
+        }
     }
 
     /// Takes note of the memory that is used, of the most that may be.
-    pub(super) fn heed(&self, used: u64, limit: u64) {
+    fn heed(&self, used: u64, limit: u64) {
         let left = signed(limit / 10 * FULL) - signed(used);
         self.ceiling.store(self.kept.get().saturating_add(left), Ordering::Relaxed);
         self.short.store(left <= 0, Ordering::Relaxed);
@@ -46,6 +74,9 @@ impl Room {
 
     /// Whether there is no memory for another call.
     pub(super) fn is_short(&self) -> bool {
+        if self.calls.fetch_add(1, Ordering::Relaxed) % OFTEN == OFTEN - 1 {
+            self.look();
+        }
         self.short.load(Ordering::Relaxed)
     }
 }
@@ -55,6 +86,7 @@ impl Kept {
         Self { room: Arc::clone(room), bytes: 0 }
     }
 
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         usize::try_from(self.bytes).unwrap_or(0)
     }
@@ -70,6 +102,13 @@ impl Kept {
         }
         self.bytes += more;
         Ok(())
+    }
+
+    /// Keeps only so many bytes any more.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let less = self.bytes - signed(bytes as u64).min(self.bytes);
+        self.room.kept.dec_by(less);
+        self.bytes -= less;
     }
 
     /// The body, which from here on gives its room back with its last copy.
@@ -135,5 +174,15 @@ mod tests {
         room.heed(899, 1_000);
         assert!(!room.is_short());
         assert_eq!(kept.grow(151, 1_000), Ok(()));
+        kept.shrink(20);
+        assert_eq!(room.kept.get(), 20);
+    }
+
+    #[test]
+    fn a_crowd_has_it_looked_at() {
+        let room = Room::new(Gauge::default());
+        room.look_by(|| Some((900, 1_000)));
+        assert!((1..OFTEN).all(|_| !room.is_short()));
+        assert!(room.is_short());
     }
 }

@@ -105,7 +105,7 @@ pub struct Settings {
     pub sockets: SocketSettings,
     /// The largest request body, in bytes.
     pub max_body: usize,
-    /// The most bytes that are set aside for all request bodies together, beyond the first piece of each.
+    /// The most bytes that all request bodies take together, but for those that come in one piece.
     pub max_bodies: u64,
     /// How long a request body may take.
     pub body_timeout: Duration,

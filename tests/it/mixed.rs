@@ -12,6 +12,7 @@ use gratis::ledger::{HoldState, Unit};
 use gratis::proxy::App;
 
 pub(crate) use calls::{Call, apps, calls, tasks, wav_of};
+use calls::{MULTI, call};
 
 /// Models of every unit.
 pub(crate) fn models() -> Vec<Model> {

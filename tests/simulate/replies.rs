@@ -17,7 +17,10 @@ pub struct Reply {
     pub kind: &'static str,
 }
 
-const DELTA: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}],\"usage\":null}\n\n";
+/// What is written, which is nothing where nothing is charged for it.
+fn written(usage: Usage) -> &'static str {
+    if usage.output > 0 { "Hi" } else { "" }
+}
 
 fn usage_json(usage: Usage) -> String {
     let Usage { input, output } = usage;
@@ -25,13 +28,14 @@ fn usage_json(usage: Usage) -> String {
     format!(r#"{{"prompt_tokens":{input},"completion_tokens":{output},"total_tokens":{total}}}"#)
 }
 
-fn json(usage: &str) -> String {
-    format!(r#"{{"id":"c","choices":[{{"message":{{"content":"Hi"}},"finish_reason":"stop"}}],"usage":{usage}}}"#)
+fn json(text: &str, usage: &str) -> String {
+    format!(r#"{{"id":"c","choices":[{{"message":{{"content":"{text}"}},"finish_reason":"stop"}}],"usage":{usage}}}"#)
 }
 
-fn stream(usage: Option<&str>, end: &str) -> String {
+fn stream(text: &str, usage: Option<&str>, end: &str) -> String {
+    let delta = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}],\"usage\":null}}\n\n");
     let usage = usage.map_or(String::new(), |usage| format!("data: {{\"choices\":[],\"usage\":{usage}}}\n\n"));
-    format!("{DELTA}{DELTA}{usage}{end}")
+    format!("{delta}{delta}{usage}{end}")
 }
 
 fn error(code: &str) -> String {
@@ -49,19 +53,23 @@ fn used(dice: &mut Dice, admitted: &Admitted, all: bool) -> Usage {
 /// The reply to a chat call, and what is charged for it. `calm` = nothing goes wrong, and all that was asked for is used.
 pub fn chat(dice: &mut Dice, admitted: &Admitted, calm: bool) -> (Option<Usage>, Reply) {
     let usage = used(dice, admitted, calm);
-    let told = usage_json(usage);
+    let (told, text) = (usage_json(usage), written(usage));
     let done = "data: [DONE]\n\n";
     let roll = if calm { 0 } else { dice.between(0, 99) };
     let (kind, text, success, is_stream, charged) = match roll {
-        0..45 => ("json", json(&told), true, false, true),
-        45..70 => ("stream", stream(Some(&told), done), true, true, true),
-        70..75 => {
-            ("error in the stream", stream(None, &format!("data: {}\n\n", error("InternalError"))), true, true, true)
-        }
-        75..79 => ("no usage", stream(None, done), true, true, true),
+        0..45 => ("json", json(text, &told), true, false, true),
+        45..70 => ("stream", stream(text, Some(&told), done), true, true, true),
+        70..75 => (
+            "error in the stream",
+            stream(text, None, &format!("data: {}\n\n", error("InternalError"))),
+            true,
+            true,
+            true,
+        ),
+        75..79 => ("no usage", stream(text, None, done), true, true, true),
         79..82 => (
             "negative usage",
-            json(r#"{"prompt_tokens":-1,"completion_tokens":-9,"total_tokens":-10}"#),
+            json(text, r#"{"prompt_tokens":-1,"completion_tokens":-9,"total_tokens":-10}"#),
             true,
             false,
             true,
@@ -81,7 +89,7 @@ pub fn chat(dice: &mut Dice, admitted: &Admitted, calm: bool) -> (Option<Usage>,
             let first = usage_json(Usage { input: usage.input, output: usage.output / 2 });
             let text = format!(
                 "data: {{\"choices\":[{{\"delta\":{{}}}}],\"usage\":{first}}}\n\n{}",
-                stream(Some(&told), done)
+                stream(text, Some(&told), done)
             );
             ("cumulative", text, true, true, true)
         }

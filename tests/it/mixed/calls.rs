@@ -14,7 +14,7 @@ pub(crate) struct Call {
 const SSE: (&str, &str) = ("x-dashscope-sse", "enable");
 const ASYNC: (&str, &str) = ("x-dashscope-async", "enable");
 const TEXT: &str = "/api/v1/services/aigc/text-generation/generation";
-const MULTI: &str = "/api/v1/services/aigc/multimodal-generation/generation";
+pub(super) const MULTI: &str = "/api/v1/services/aigc/multimodal-generation/generation";
 
 pub(super) fn call(path: &'static str, body: Value) -> Call {
     Call { path, headers: Vec::new(), body }
