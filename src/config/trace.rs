@@ -24,13 +24,17 @@ pub(super) fn read(mut r: Reader<'_, '_>, env: &Env) -> Option<TraceConfig> {
     let written = r.optional_text("otlp_endpoint", "\"http://127.0.0.1:4318\"", values::base_url);
     let spot = r.spot_of("otlp_endpoint");
     let accept_traceparent = r.flag("accept_traceparent");
-    let below = |uri: &http::Uri| format!("{}{PATH}", uri.to_string().trim_end_matches('/'));
     let endpoint = written.map(|written| match written {
-        Some(uri) => export(&mut r, spot).then(|| below(&uri)),
+        Some(uri) => export(&mut r, spot).then(|| below(&uri.to_string())),
         None => standard(&mut r, env),
     });
     r.finish();
     Some(TraceConfig { endpoint: endpoint?, accept_traceparent: accept_traceparent? })
+}
+
+/// Where spans go, of the address that takes all signals.
+fn below(base: &str) -> String {
+    format!("{}{PATH}", base.trim_end_matches('/'))
 }
 
 /// Whether this build exports at all.
@@ -46,7 +50,7 @@ fn standard(r: &mut Reader<'_, '_>, env: &Env) -> Option<String> {
     let set = |name| env.get(name).filter(|value| !value.is_empty());
     let (name, endpoint) = match (set(OF_TRACES), set(OF_ALL)) {
         (Some(whole), _) => (OF_TRACES, whole.to_owned()),
-        (None, Some(base)) => (OF_ALL, format!("{}{PATH}", base.trim_end_matches('/'))),
+        (None, Some(base)) => (OF_ALL, below(base)),
         (None, None) => return None,
     };
     if cfg!(not(feature = "otlp")) {

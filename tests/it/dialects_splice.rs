@@ -5,6 +5,8 @@ use gratis::dialect::{Api, Clamp, Facts};
 use proptest::prelude::*;
 use serde_json::Value;
 
+use crate::fuzz::facts::meant;
+
 fn splice(body: &str, clamp: &Clamp) -> String {
     let body = Bytes::from(body.to_owned());
     let out = Facts::read(Api::Chat, &body).unwrap().splice(&body, clamp);
@@ -153,28 +155,6 @@ fn clamp() -> impl Strategy<Value = Clamp> {
             include_usage,
         },
     )
-}
-
-/// What the body must mean once the clamp is in it.
-fn meant(mut value: Value, clamp: &Clamp) -> Value {
-    let object = value.as_object_mut().unwrap();
-    if let Some(answer) = clamp.answer {
-        object.insert("max_tokens".into(), answer.into());
-    }
-    if let Some(budget) = clamp.thinking_budget {
-        object.insert("thinking_budget".into(), budget.into());
-    }
-    if clamp.disable_thinking && object.get("enable_thinking").is_none_or(Value::is_null) {
-        object.insert("enable_thinking".into(), false.into());
-    }
-    if clamp.include_usage {
-        let options = object.entry("stream_options").or_insert(Value::Null);
-        if options.is_null() {
-            *options = serde_json::json!({});
-        }
-        options["include_usage"] = true.into();
-    }
-    value
 }
 
 proptest! {

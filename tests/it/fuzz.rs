@@ -3,7 +3,7 @@
 
 mod admin;
 mod config;
-mod facts;
+pub mod facts;
 mod frames;
 mod observer;
 mod routes;

@@ -56,7 +56,7 @@ pub fn check(input: (u8, &[u8])) {
 }
 
 /// What the body must mean once the clamp is in it.
-fn meant(mut value: Value, clamp: &Clamp) -> Value {
+pub fn meant(mut value: Value, clamp: &Clamp) -> Value {
     let object = value.as_object_mut().expect("what is read is an object");
     if let Some(answer) = clamp.answer {
         let names = ["max_tokens", "max_completion_tokens"];
