@@ -91,8 +91,9 @@ impl Pen {
         }
         let written = self.write(batch, folding);
         if let Err(error) = &written {
-            batch.group.finish(Err(format!("the commit failed: {error}")));
+            // First the store, then those who wait: whoever was told finds that nothing is written any more.
             self.fail(inner, error);
+            batch.group.finish(Err(format!("the commit failed: {error}")));
             return written;
         }
         self.look |= self.testimony.commits.is_multiple_of(LOOK_EVERY) || self.is_thick(FOLD_BEYOND);

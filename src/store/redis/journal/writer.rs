@@ -48,7 +48,7 @@ pub(super) fn run(shared: Arc<Shared>, mut pen: Pen) {
     let result = work(&shared, &mut pen);
     if let Err(error) = &result {
         let file = pen.file.display();
-        shared.poison(&format!("writing {file} failed: {error}; nothing is written until a restart"));
+        shared.poison(&failed(&pen, error));
         tracing::error!(%file, %error, "journal: a write failed");
         pen.testimony.poisoned = true;
         // The next start is careful if this note gets through; it is not needed for safety.
@@ -66,7 +66,7 @@ fn work(shared: &Shared, pen: &mut Pen) -> Result<(), Failure> {
         let behind = pen.testimony.durable < pen.testimony.commits;
         match shared.next(&mut since_flush, behind)? {
             Work::Commit(taken) => {
-                commit(pen, &taken)?;
+                commit(shared, pen, &taken)?;
                 if taken.full && checkpoint(&pen.connection, LOOK)? > FRAMES_AT_MOST {
                     checkpoint(&pen.connection, COPY)?;
                 }
@@ -74,7 +74,7 @@ fn work(shared: &Shared, pen: &mut Pen) -> Result<(), Failure> {
             Work::Stop(_, false) => return Ok(()),
             Work::Stop(mut taken, true) => {
                 taken.writes.push(Write::Fact { name: "clean", value: "1".to_owned() });
-                commit(pen, &taken)?;
+                commit(shared, pen, &taken)?;
                 checkpoint(&pen.connection, EMPTY)?;
                 return Ok(pen.witness.sync()?);
             }
@@ -82,11 +82,19 @@ fn work(shared: &Shared, pen: &mut Pen) -> Result<(), Failure> {
     }
 }
 
-fn commit(pen: &mut Pen, taken: &Taken) -> Result<(), Failure> {
+fn failed(pen: &Pen, error: &Failure) -> String {
+    format!("writing {} failed: {error}; nothing is written until a restart", pen.file.display())
+}
+
+fn commit(shared: &Shared, pen: &mut Pen, taken: &Taken) -> Result<(), Failure> {
     let written = pen.commit(taken);
     taken.group.finish(match &written {
         Ok(()) => Ok(()),
-        Err(error) => Err(format!("the commit failed: {error}")),
+        Err(error) => {
+            // First the journal, then those who wait: whoever was told finds that nothing is written any more.
+            shared.poison(&failed(pen, error));
+            Err(format!("the commit failed: {error}"))
+        }
     });
     written
 }
