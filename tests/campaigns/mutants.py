@@ -39,7 +39,7 @@ QUICK = [
     "dialects_socket", "dialects_splice", "dialects_stream", "dialects_thinking", "ledger",
 ]
 # What these need of larger modules.
-INLINE = "mod support {\n    pub mod vectors;\n}\nmod mixed {\n    mod calls;\n    pub(crate) use calls::{calls, tasks, wav_of};\n}\n"
+INLINE = "mod support {\n    pub mod vectors;\n}\nmod fuzz {\n    pub mod facts;\n}\nmod mixed {\n    mod calls;\n    pub(crate) use calls::{calls, tasks, wav_of};\n}\n"
 
 
 @dataclasses.dataclass(frozen=True)
