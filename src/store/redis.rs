@@ -6,6 +6,7 @@
 mod args;
 mod books;
 mod callers;
+mod crowd;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod journal;
@@ -30,11 +31,13 @@ pub use url::{Topology, Url};
 
 use books::Places;
 use callers::Callers;
+use crowd::Sender;
 use journal::{Journal, Parked};
 use keys::Keys;
 use link::Link;
 use link::visit::Visit;
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::ledger::{AccountId, Timestamp};
@@ -48,16 +51,12 @@ pub struct OpenError(pub String);
 /// The shared store as this replica sees it.
 pub struct Redis {
     settings: Settings,
-    link: Link,
+    sender: Arc<Sender>,
     journal: Arc<Journal>,
     keys: Keys,
     places: Places,
     callers: Callers,
-    /// What this replica is called in an account's hash.
-    count_field: String,
     clock: Clock,
-    /// Instead of the server's clock: tests turn it.
-    given: Option<Clock>,
     /// The server's clock less ours, in ms, as of the last answer.
     ahead: AtomicI64,
     /// Ends with the store's being closed.
@@ -96,13 +95,16 @@ impl Redis {
         let keys = Keys::new(&settings.prefix);
         let places = Places::known(journal.seen(), &keys, journal.remembered().epoch);
         Ok(Self {
-            given: settings.given_clock.then(|| clock.clone()),
+            sender: Arc::new(Sender {
+                link,
+                count_field: keys::count_field(journal.replica()),
+                given: settings.given_clock.then(|| clock.clone()),
+                tasks: TaskTracker::new(),
+            }),
             settings,
-            link,
             keys,
             places,
             callers: Callers::default(),
-            count_field: keys::count_field(journal.replica()),
             journal,
             clock,
             ahead: AtomicI64::new(0),
@@ -120,9 +122,9 @@ impl Redis {
         let store = Self::open(settings, clock).await?;
         let visit = Visit::to(&store.settings).await?;
         visit.begin(&uuid::Uuid::now_v7().to_string(), store.settings.pepper_mark.as_deref()).await?;
-        store.link.begin();
-        store.link.refresh().await;
-        store.link.check().map_err(|error| OpenError(error.to_string()))?;
+        store.sender.link.begin();
+        store.sender.link.refresh().await;
+        store.sender.link.check().map_err(|error| OpenError(error.to_string()))?;
         Ok(store)
     }
 
@@ -140,7 +142,7 @@ impl Redis {
     /// What this store promises, as lines for the operator: the durability class and its bound first.
     #[must_use]
     pub fn promise(&self) -> Vec<String> {
-        match self.link.class() {
+        match self.sender.link.class() {
             Some(class) => vec![format!("{}: {}", class.name(), class.bound())],
             None => vec!["the class of the store is not known yet".to_owned()],
         }
@@ -150,8 +152,8 @@ impl Redis {
     #[must_use]
     pub fn standing(&self) -> Standing {
         Standing {
-            suspended: self.link.suspended(),
-            breaker_open: self.link.breaker_open(),
+            suspended: self.sender.link.suspended(),
+            breaker_open: self.sender.link.breaker_open(),
             parked: u64::try_from(self.journal.parked().len()).unwrap_or(u64::MAX),
         }
     }
@@ -165,8 +167,8 @@ impl Redis {
         resume(&self.settings)
             .await
             .map_err(|OpenError(detail)| StoreError { kind: StoreErrorKind::Unavailable, detail })?;
-        self.link.refresh().await;
-        self.link.check().map_err(|error| self.failure(&AccountId::from(""), error))
+        self.sender.link.refresh().await;
+        self.sender.link.check().map_err(|error| self.failure(&AccountId::from(""), error))
     }
 
     /// Carries out parked settlements in order; answers those that still cannot be stored. They stay in the journal.
@@ -192,7 +194,7 @@ impl Redis {
         let mut left: Vec<Parked> = self.journal.parked();
         left.retain(|parked| !parked.needs_operator);
         while !left.is_empty() {
-            if self.link.check().is_ok() {
+            if self.sender.link.check().is_ok() {
                 left = self.replay(left).await;
             }
             tokio::time::sleep(REPLAY_EVERY).await;
@@ -209,17 +211,17 @@ impl Redis {
     }
 
     async fn ask(&self, key: &str, cmd: &redis::Cmd, write: bool) -> Result<redis::Value, StoreError> {
-        self.link.ask(key, cmd, write).await.map_err(|error| self.failure(&AccountId::from(""), error))
+        self.sender.link.ask(key, cmd, write).await.map_err(|error| self.failure(&AccountId::from(""), error))
     }
 
     /// Notes the server's clock.
-    fn heard(&self, now: Timestamp) {
+    fn set_clock(&self, now: Timestamp) {
         let signed = |time: Timestamp| i64::try_from(time.0).unwrap_or(i64::MAX);
         self.ahead.store(signed(now).saturating_sub(signed(self.clock.now())), Ordering::Relaxed);
     }
 
     fn store_now(&self) -> Timestamp {
-        match &self.given {
+        match &self.sender.given {
             Some(clock) => clock.now(),
             None => Timestamp(self.clock.now().0.saturating_add_signed(self.ahead.load(Ordering::Relaxed))),
         }

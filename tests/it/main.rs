@@ -69,6 +69,7 @@ mod shared_site;
 mod simulator;
 mod store_child;
 mod store_conformance;
+mod store_crowd;
 mod store_faults;
 mod store_flush;
 mod store_kill;

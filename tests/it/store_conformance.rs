@@ -16,20 +16,20 @@ use crate::store_support::{settings, without_finals};
 use crate::support::redis::{Cluster, Server};
 
 /// Makes an empty store whose clock is this one.
-trait Maker {
+pub(crate) trait Maker {
     fn make(&self, clock: &Clock) -> impl Future<Output = Box<dyn Store>>;
 }
 
-const ACCOUNT: &str = "acme";
+pub(crate) const ACCOUNT: &str = "acme";
 
-async fn opened(maker: &impl Maker, clock: &Clock, state: AccountState, never_pay: bool) -> Box<dyn Store> {
+pub(crate) async fn opened(maker: &impl Maker, clock: &Clock, state: AccountState, never_pay: bool) -> Box<dyn Store> {
     let store = maker.make(clock).await;
     let account = AccountId::from(ACCOUNT);
     assert!(store.open_account(NewAccount { account, site: "here".to_owned(), state, never_pay }).await.unwrap());
     store
 }
 
-async fn carry_out(store: &dyn Store, command: Command) -> Outcome {
+pub(crate) async fn carry_out(store: &dyn Store, command: Command) -> Outcome {
     let account = AccountId::from(ACCOUNT);
     match command {
         Command::Reserve(ask) => store.reserve(&account, ask).await,
@@ -40,14 +40,14 @@ async fn carry_out(store: &dyn Store, command: Command) -> Outcome {
     .unwrap()
 }
 
-fn is_upkeep(command: &Command) -> bool {
+pub(crate) fn is_upkeep(command: &Command) -> bool {
     match command {
         Command::Expire { .. } | Command::Forget { .. } => true,
         Command::Reserve(_) | Command::Resolve { .. } | Command::Operate(_) => false,
     }
 }
 
-fn turn(clock: &Clock, to: Timestamp) {
+pub(crate) fn turn(clock: &Clock, to: Timestamp) {
     clock.advance(to.0.saturating_sub(clock.now().0));
 }
 
@@ -137,13 +137,13 @@ impl Maker for EmbeddedMaker {
 }
 
 /// On one server or cluster, each with a prefix of its own.
-struct RedisMaker {
+pub(crate) struct RedisMaker {
     url: String,
     dir: tempfile::TempDir,
 }
 
 impl RedisMaker {
-    fn new(url: String) -> Self {
+    pub(crate) fn new(url: String) -> Self {
         Self { url, dir: temp() }
     }
 }
@@ -164,7 +164,7 @@ fn temp() -> tempfile::TempDir {
 }
 
 /// What is kept does not matter here, so nothing waits for a disk.
-fn in_memory() -> Server {
+pub(crate) fn in_memory() -> Server {
     Server::start(&["save ''", "appendonly no"])
 }
 

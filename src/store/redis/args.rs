@@ -8,6 +8,9 @@ use crate::ledger::{
 };
 
 use super::keys::hold_id;
+use super::link::Script;
+use super::reply::Asked;
+use super::scripts;
 
 /// The largest number that a script takes: instants and durations beyond it are as good as never.
 const LARGEST: u64 = (1 << 53) - 1;
@@ -43,7 +46,40 @@ fn number(cmd: &mut Cmd, value: u64) {
     cmd.arg(value.min(LARGEST));
 }
 
-pub(super) fn reserve(cmd: &mut Cmd, mut numbers: Numbers, reserve: &Reserve) {
+/// A reservation or a resolution.
+#[derive(Debug)]
+pub(super) enum Usual {
+    Reserve(Reserve),
+    Resolve(HoldId, Resolution, Option<Origin>),
+}
+
+impl Usual {
+    /// The script that has the whole rules of it.
+    pub(super) fn script(&self) -> &'static Script {
+        match self {
+            Self::Reserve(_) => &scripts::RESERVE,
+            Self::Resolve(..) => &scripts::RESOLVE,
+        }
+    }
+
+    /// What a short answer leaves out.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        match self {
+            Self::Reserve(reserve) => Asked::Reserve(reserve.hold, &reserve.pool),
+            Self::Resolve(hold, _, origin) => Asked::Resolve(*hold, origin.as_ref().map(|origin| &origin.pool)),
+        }
+    }
+
+    /// Its six arguments.
+    pub(super) fn append(&self, cmd: &mut Cmd, numbers: Numbers) {
+        match self {
+            Self::Reserve(command) => reserve(cmd, numbers, command),
+            Self::Resolve(hold, resolution, origin) => resolve(cmd, numbers, *hold, *resolution, origin.as_ref()),
+        }
+    }
+}
+
+fn reserve(cmd: &mut Cmd, mut numbers: Numbers, reserve: &Reserve) {
     let ask = &reserve.ask;
     let amounts = [ask.input, ask.named, ask.silent, ask.least, ask.share_of, ask.share_floor];
     let others = [ask.ceiling_input, ask.ceiling_output, reserve.lease_ms, reserve.max_call_ms, reserve.caller_now.0];
@@ -61,13 +97,7 @@ pub(super) fn reserve(cmd: &mut Cmd, mut numbers: Numbers, reserve: &Reserve) {
     cmd.arg(reserve.model.as_str()).arg(reserve.pool.as_str()).arg(&digits);
 }
 
-pub(super) fn resolve(
-    cmd: &mut Cmd,
-    mut numbers: Numbers,
-    hold: HoldId,
-    resolution: Resolution,
-    origin: Option<&Origin>,
-) {
+fn resolve(cmd: &mut Cmd, mut numbers: Numbers, hold: HoldId, resolution: Resolution, origin: Option<&Origin>) {
     let (verb, usage) = match resolution {
         Resolution::Settle(usage) => ("settle", usage),
         Resolution::Release => ("release", Usage::default()),
@@ -76,11 +106,12 @@ pub(super) fn resolve(
     };
     numbers.push(usage.input);
     numbers.push(usage.output);
-    cmd.arg(numbers).arg(hold_id(hold)).arg(verb);
+    cmd.arg(numbers).arg(hold_id(hold));
     match origin {
-        Some(Origin { key, model, pool }) => cmd.arg("1").arg(key.as_str()).arg(model.as_str()).arg(pool.as_str()),
-        None => cmd.arg("0").arg("").arg("").arg(""),
+        Some(Origin { key, model, pool }) => cmd.arg(key.as_str()).arg(model.as_str()).arg(pool.as_str()),
+        None => cmd.arg("").arg("").arg(""),
     };
+    cmd.arg(verb);
 }
 
 /// A key's state letter and its models, as the field `k:` keeps them.

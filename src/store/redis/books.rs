@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use redis::Cmd;
+use redis::{Cmd, Value};
 
-use crate::clock::Clock;
 use crate::ledger::{
     AccountId, Book, Done, Entry, HoldId, Operation, Origin, Outcome, PoolId, Reserve, Resolution, Timestamp,
 };
 use crate::store::{Answer, LedgerStore, NewAccount, StoreError, StoreErrorKind};
 
-use super::args::Numbers;
+use super::args::{Numbers, Usual};
+use super::crowd::{Crowd, Sent};
 use super::journal::Kept;
 use super::keys::{AccountKeys, Keys};
 use super::link::{LinkError, Script};
@@ -23,6 +23,7 @@ use super::{Redis, args, scripts};
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) keys: AccountKeys,
+    pub(super) crowd: Crowd,
     acknowledged: Mutex<Acknowledged>,
 }
 
@@ -36,11 +37,11 @@ struct Acknowledged {
 
 impl Place {
     fn new(keys: AccountKeys, epoch: u64, count: u64) -> Self {
-        Self { keys, acknowledged: Mutex::new(Acknowledged { epoch, count }) }
+        Self { keys, crowd: Crowd::default(), acknowledged: Mutex::new(Acknowledged { epoch, count }) }
     }
 
     /// What the store must at least show in this epoch.
-    fn acknowledged(&self, epoch: u64) -> u64 {
+    pub(super) fn acknowledged(&self, epoch: u64) -> u64 {
         self.noted(epoch, 0)
     }
 
@@ -82,7 +83,7 @@ impl Redis {
         }
         drop(places);
         let mut places = self.places.0.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Place::new(self.keys.account(account), self.link.epoch(), 0));
+        let new = || Arc::new(Place::new(self.keys.account(account), self.sender.link.epoch(), 0));
         Arc::clone(places.entry(account.clone()).or_insert_with(new))
     }
 
@@ -95,58 +96,61 @@ impl Redis {
         fill: impl FnOnce(&mut Cmd, Numbers),
     ) -> Result<Said, StoreError> {
         let place = self.place(account);
-        let AccountKeys { hash, due, presumed, hold } = &place.keys;
-        let of_hold = asked.hold().map(|id| format!("{hold}{id}"));
-        let keys = [hash, due, presumed].into_iter().chain(&of_hold).map(String::as_bytes);
-        let mut cmd = script.call(&keys.collect::<smallvec::SmallVec<[&[u8]; 4]>>());
-        cmd.arg(self.count_field.as_str()).arg(hold.as_str());
-        let given = self.given.as_ref().map(Clock::now);
-        let epoch = self.link.epoch();
-        fill(&mut cmd, Numbers::new(given, place.acknowledged(epoch)));
-        let value = match self.link.run(script, hash, cmd).await {
-            Ok(value) => value,
-            Err(error) => {
-                if let LinkError::Script { code, detail } = &error {
-                    match code.as_str() {
-                        "ROLLEDBACK" => self.link.roll_back(detail).await,
-                        "NOACCOUNT" => self.is_there().await?,
-                        _ => {}
-                    }
-                }
-                return Err(self.failure(account, error));
-            }
-        };
+        let epoch = self.sender.link.epoch();
+        let mut cmd = self.sender.begin(script, &place, asked.hold());
+        fill(&mut cmd, self.sender.numbers(&place, epoch));
+        match self.sender.link.run(script, &place.keys.hash, cmd).await {
+            Ok(value) => self.heard(&place, epoch, value, asked),
+            Err(error) => Err(self.refused(account, error).await),
+        }
+    }
+
+    /// What a script said, and the counts and the clock that come with it.
+    fn heard(&self, place: &Place, epoch: u64, value: Value, asked: Asked<'_>) -> Result<Said, StoreError> {
         let said = reply::said(value, asked).map_err(unreadable)?;
         place.noted(epoch, said.count);
-        self.heard(said.now);
+        self.set_clock(said.now);
         Ok(said)
     }
 
-    /// The same, with what it moved in the journal: on return a promise that had to rise is durable.
-    async fn recorded(
-        &self,
-        script: &'static Script,
-        account: &AccountId,
-        asked: Asked<'_>,
-        fill: impl FnOnce(&mut Cmd, Numbers),
-    ) -> Result<What, StoreError> {
-        let said = self.call(script, account, asked, fill).await?;
+    async fn refused(&self, account: &AccountId, error: LinkError) -> StoreError {
+        if let LinkError::Script { code, detail } = &error {
+            match code.as_str() {
+                "ROLLEDBACK" => self.sender.link.roll_back(detail).await,
+                "NOACCOUNT" => {
+                    if let Err(lost) = self.is_there().await {
+                        return lost;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.failure(account, error)
+    }
+
+    /// A reservation or a resolution: together with those of the account that are ready at the same time, and by itself where it is
+    /// not a usual one.
+    async fn usual(&self, account: &AccountId, usual: Usual) -> Result<Outcome, StoreError> {
+        let (place, usual) = (self.place(account), Arc::new(usual));
+        let said = match self.sender.together(&place, &usual).await {
+            Ok(Sent::Answered { epoch, value }) => self.heard(&place, epoch, value, usual.asked())?,
+            Ok(Sent::Undecided) => {
+                let fill = |cmd: &mut Cmd, numbers: Numbers| usual.append(cmd, numbers);
+                self.call(usual.script(), account, usual.asked(), fill).await?
+            }
+            Err(error) => return Err(self.refused(account, error).await),
+        };
+        self.recorded(account, said).await?.outcome().map_err(unreadable)
+    }
+
+    /// What was said, once it is in the journal: on return a promise that had to rise is durable.
+    async fn recorded(&self, account: &AccountId, said: Said) -> Result<What, StoreError> {
         if !said.entries.is_empty()
             && let Some(wait) = self.journal.append(account, said.entries, said.count)?
         {
             wait.done().await?;
         }
         Ok(said.what)
-    }
-
-    async fn command(
-        &self,
-        script: &'static Script,
-        account: &AccountId,
-        asked: Asked<'_>,
-        fill: impl FnOnce(&mut Cmd, Numbers),
-    ) -> Result<Outcome, StoreError> {
-        self.recorded(script, account, asked, fill).await?.outcome().map_err(unreadable)
     }
 
     /// An operator's change; `digest` goes with a key that is put.
@@ -157,7 +161,8 @@ impl Redis {
         digest: Option<&str>,
     ) -> Result<Outcome, StoreError> {
         let fill = |cmd: &mut Cmd, numbers: Numbers| args::operate(cmd, numbers, operation, digest);
-        let outcome = self.command(&scripts::OPERATE, account, Asked::Other, fill).await?;
+        let said = self.call(&scripts::OPERATE, account, Asked::Other, fill).await?;
+        let outcome = self.recorded(account, said).await?.outcome().map_err(unreadable)?;
         if !matches!(outcome, Outcome::Done(Done::Unchanged) | Outcome::Declined(_)) {
             self.keep(account).await?;
         }
@@ -176,8 +181,8 @@ impl Redis {
             let fill = |cmd: &mut Cmd, numbers: Numbers| {
                 cmd.arg(numbers);
             };
-            let what = self.recorded(&scripts::BOOK, account, Asked::Other, fill).await?;
-            let reading = reading::book(account, what).map_err(unreadable)?;
+            let said = self.call(&scripts::BOOK, account, Asked::Other, fill).await?;
+            let reading = reading::book(account, self.recorded(account, said).await?).map_err(unreadable)?;
             if !reading.more {
                 return Ok(reading);
             }
@@ -205,11 +210,7 @@ pub(super) fn unreadable(Unreadable(what): Unreadable) -> StoreError {
 
 impl LedgerStore for Redis {
     fn reserve<'a>(&'a self, account: &'a AccountId, reserve: Reserve) -> Answer<'a, Outcome> {
-        Box::pin(async move {
-            let asked = Asked::Reserve(reserve.hold, &reserve.pool);
-            let fill = |cmd: &mut Cmd, numbers: Numbers| args::reserve(cmd, numbers, &reserve);
-            self.command(&scripts::RESERVE, account, asked, fill).await
-        })
+        Box::pin(self.usual(account, Usual::Reserve(reserve)))
     }
 
     fn resolve<'a>(
@@ -220,16 +221,14 @@ impl LedgerStore for Redis {
         origin: Option<Origin>,
     ) -> Answer<'a, Outcome> {
         Box::pin(async move {
-            let asked = Asked::Resolve(hold, origin.as_ref().map(|origin| &origin.pool));
-            let fill = |cmd: &mut Cmd, numbers: Numbers| args::resolve(cmd, numbers, hold, resolution, origin.as_ref());
-            match self.command(&scripts::RESOLVE, account, asked, fill).await {
+            match self.usual(account, Usual::Resolve(hold, resolution, origin.clone())).await {
                 Ok(outcome) => {
                     self.journal.unpark(hold)?;
                     Ok(outcome)
                 }
                 // It is on this machine's disk before anybody is told that it is not in the store.
                 Err(error) => {
-                    self.journal.park(account, hold, resolution, origin.clone()).await?;
+                    self.journal.park(account, hold, resolution, origin).await?;
                     Err(StoreError { kind: StoreErrorKind::Deferred, ..error })
                 }
             }
@@ -246,7 +245,8 @@ impl LedgerStore for Redis {
             let fill = |cmd: &mut Cmd, numbers: Numbers| {
                 cmd.arg(numbers).arg(args::account_field(state, never_pay)).arg(site);
             };
-            let what = self.recorded(&scripts::OPEN, &account, Asked::Other, fill).await?;
+            let said = self.call(&scripts::OPEN, &account, Asked::Other, fill).await?;
+            let what = self.recorded(&account, said).await?;
             let (key, mut list) = (self.keys.accounts(), redis::cmd("SADD"));
             list.arg(&key).arg(account.as_str());
             self.ask(&key, &list, true).await?;
@@ -282,7 +282,7 @@ impl LedgerStore for Redis {
     }
 
     fn check(&self) -> Answer<'_, ()> {
-        let link = self.link.check().map_err(|error| self.failure(&AccountId::from(""), error));
+        let link = self.sender.link.check().map_err(|error| self.failure(&AccountId::from(""), error));
         Box::pin(std::future::ready(link.and_then(|()| self.journal.check())))
     }
 }

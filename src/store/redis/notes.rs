@@ -20,7 +20,7 @@ impl Redis {
         for arg in args {
             cmd.arg(*arg);
         }
-        let answer = self.link.run(&LOG, &lines, cmd).await;
+        let answer = self.sender.link.run(&LOG, &lines, cmd).await;
         answer.map_err(|error| self.failure(&"".into(), error))
     }
 
@@ -33,7 +33,7 @@ impl Redis {
         for arg in args {
             cmd.arg(*arg);
         }
-        let answer = self.link.run(&NOTES, &values, cmd).await;
+        let answer = self.sender.link.run(&NOTES, &values, cmd).await;
         answer.map_err(|error| self.failure(&"".into(), error))
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn said(value: Value, asked: Asked<'_>) -> Read<Said> {
     Ok(Said { now, count, what: What::Named(text(&name)?.to_owned(), list(what)?), entries })
 }
 
-/// The answer of a script's first, straight part: eight doubles.
+/// The answer to a usual call: eight doubles.
 fn short(bytes: &[u8], asked: Asked<'_>) -> Read<Said> {
     let (numbers, rest) = bytes.as_chunks::<8>();
     let (Ok(numbers), []) = (<[[u8; 8]; 8]>::try_from(numbers), rest) else {

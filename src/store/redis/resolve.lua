@@ -1,11 +1,11 @@
 -- settle, release, presume: what became of a hold. Works also where the server is out of memory.
 --
--- Numbers: input, output. ARGV[4] hold id. [5] `settle`, `release`, `presume` (nothing was seen) or `at_least` (that much was).
--- [6] 1 = an origin follows: [7] its key, [8] model, [9] pool, for a hold that is unknown here.
+-- Numbers: input, output. ARGV[4] hold id. [5] key, [6] model, [7] pool that it came from, for a hold that is unknown here; without
+-- a key nobody knows. [8] `settle`, `release`, `presume` (nothing was seen) or `at_least` (that much was).
 -- Answer: `resolved` or `unknown` {state, covered input, covered output, billed input, billed output, over the hold, overspent};
 -- `not_open` {state}.
 
-local id, verb, name = ARGV[4], ARGV[5], ARGV[9]
+local id, name, verb = ARGV[4], ARGV[7], ARGV[8]
 local _, _, input, output = struct.unpack('<dddd', ARGV[3])
 input, output = min(input, LIMIT), min(output, LIMIT)
 local row = call('HMGET', account, 'a', replica, 'due', 'p:' .. name)
@@ -42,7 +42,7 @@ end
 
 -- Usage of a hold that was never here is recorded, and a release leaves a tombstone. A call whose usage nobody knows leaves one
 -- that a late settlement can still correct.
-local state, known = RELEASED, ARGV[6] == '1'
+local state, known = RELEASED, ARGV[5] ~= ''
 if known and (verb == 'settle' or verb == 'at_least') then
   state = SETTLED
 else
@@ -53,7 +53,7 @@ local pool = pool_of(name)
 -- The site's default is not known here: unless the switch is off, the grants take all of it rather than a bill.
 local off = pool and pool[SWITCH] == 2
 local free = string.byte(row[1], 2) == 49 or string.byte(row[1], 1) == 85 or not off
-local record = {state, name, ARGV[8], ARGV[7], 0, free and FREE or PAID, now, now}
+local record = {state, name, ARGV[6], ARGV[5], 0, free and FREE or PAID, now, now}
 local out = spread(pool, record, {}, input, output)
 for i = 1, #out[1], 2 do post('unknown', id, name, out[1][i], 0, 0, out[1][i + 1], 0) end
 bill('unknown', id, name, out[4], out[5])

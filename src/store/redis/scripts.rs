@@ -17,12 +17,13 @@ macro_rules! script {
     };
 }
 
-script!(RESERVE, "reserve", "reserve_fast.lua");
-script!(RESOLVE, "resolve", "resolve_fast.lua");
+script!(RESERVE, "reserve", "usual.lua");
+script!(RESOLVE, "resolve", "usual.lua");
+pub(super) static USUAL: Script = Script::new("usual", include_str!("usual.lua"));
 script!(OPERATE, "operate");
 script!(OPEN, "open");
 script!(BOOK, "book");
 
 /// What is loaded when a connection is made.
-pub(super) static ALL: [&Script; 7] =
-    [&RESERVE, &RESOLVE, &OPERATE, &OPEN, &BOOK, &super::notes::NOTES, &super::notes::LOG];
+pub(super) static ALL: [&Script; 8] =
+    [&RESERVE, &RESOLVE, &USUAL, &OPERATE, &OPEN, &BOOK, &super::notes::NOTES, &super::notes::LOG];

@@ -4,9 +4,10 @@ use super::*;
 use crate::support::redis::{ALWAYS, Server};
 
 /// What an access list must allow, as README says.
-const ALLOWED: &str = "~gratis:* +eval +evalsha +script|load +info +config|get +hget +hset +hsetnx +hmget +hgetall +hincrby +hdel \
-                       +hkeys +hexists +exists +get +set +del +sadd +smembers +sismember +zadd +zrem +zrange +zrangebyscore \
-                       +zcard +time +ping +wait";
+const ALLOWED: &str = "~gratis:* +ping +info +config|get +cluster|nodes +asking +wait +time +script|load +eval +evalsha +exists \
+                       +get +mget +set +mset +del +incrby +hget +hset +hsetnx +hmget +hgetall +hincrby +hdel +hkeys +hexists \
+                       +sadd +smembers +zadd +zrem +zscore +zcard +zrange +zrangebylex +zrangebyscore +rpush +llen +lrange \
+                       +ltrim";
 
 fn guarded(lines: &[&str], user: &str) -> Server {
     let admin = "user default on >admin ~* +@all";
