@@ -235,14 +235,6 @@ impl Pool {
     }
 }
 
-impl Book {
-    /// Whether a call of this pool is refused once its quota is used up.
-    #[must_use]
-    pub fn is_free_quota_only(&self, pool: &PoolId, switch_default_on: bool) -> bool {
-        self.mode(self.pools.get(pool), switch_default_on) == BillingMode::FreeQuotaOnly
-    }
-}
-
 fn set_state(book: &mut Book, state: AccountState, changes: &mut Vec<Change>) -> Result<Done, Decline> {
     if book.state == AccountState::Closed && state != AccountState::Closed {
         return Err(Decline::AccountClosed);

@@ -36,7 +36,7 @@ OUTSIDE = (
 LIBRARY = "//! The pure rooms alone.\n#![allow(warnings)]\npub mod dialect;\npub mod ledger;\n"
 QUICK = [
     "book", "dialects", "dialects_apis", "dialects_facts", "dialects_frames", "dialects_input", "dialects_oracle", "dialects_reply", "dialects_route",
-    "dialects_socket", "dialects_splice", "dialects_stream", "dialects_thinking", "ledger",
+    "dialects_socket", "dialects_splice", "dialects_stream", "dialects_strip", "dialects_thinking", "ledger",
 ]
 # What these need of larger modules.
 INLINE = "mod support {\n    pub mod vectors;\n}\nmod fuzz {\n    pub mod facts;\n}\nmod mixed {\n    mod calls;\n    pub(crate) use calls::{calls, tasks, wav_of};\n}\n"

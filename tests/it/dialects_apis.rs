@@ -197,6 +197,14 @@ fn units_are_what_the_request_says() {
 }
 
 #[test]
+fn a_prompt_is_one_text_or_ids_of_tokens() {
+    let input = |prompt: Value| read(Api::Completions, &json!({"model": "m", "prompt": prompt})).input.text;
+    let ids = input(json!([7, 8, 9]));
+    assert_eq!((input(json!([7])), input(json!([]))), (ids / 3, 0));
+    assert!(ids > 0 && input(json!(["ab"])) == input(json!("ab")) && input(json!("ab")) > input(json!("")));
+}
+
+#[test]
 fn what_is_read_once_a_text_counts_once_a_text() {
     let text = |api, body: Value| read(api, &body).input.text;
     let one = text(Api::Reranks, json!({"model": "m", "query": "1234567890", "documents": ["a"]}));

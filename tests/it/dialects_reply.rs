@@ -130,6 +130,23 @@ fn an_encoded_stream_passes_unchanged_and_is_still_read() {
 }
 
 #[test]
+fn an_encoded_stream_without_an_end_mark_is_exact_where_it_ends_well() {
+    let text = "data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":3019,\"completion_tokens\":104}}\n\n";
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let body = Bytes::from(gzip.finish().unwrap());
+    let end = |sent: Bytes, clean: bool| {
+        let mut observer = Observer::new(Watch::default(), Some("text/event-stream"), Encoding::Gzip, true);
+        observer.observe(sent);
+        observer.end(clean);
+        observer.finding().reading
+    };
+    assert_eq!(end(body.clone(), true), Reading::Exact(USAGE));
+    assert_eq!(end(body.clone(), false), Reading::AtLeast(USAGE));
+    assert_eq!(end(body.slice(..body.len() - 1), true), Reading::AtLeast(USAGE), "its checksum is cut off");
+}
+
+#[test]
 fn an_envelope_of_either_form_is_only_an_error() {
     for (body, code, signal) in [
         (

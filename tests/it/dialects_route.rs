@@ -153,6 +153,7 @@ fn an_encoding_is_asked_for_only_where_both_sides_can_read_it() {
     assert_eq!(Encoding::acceptable(Some("gzip"), true), "identity");
     assert_eq!(Encoding::of(Some(" x-GZip ")), Encoding::Gzip);
     assert_eq!(Encoding::of(Some("br")), Encoding::Brotli);
+    assert_eq!(Encoding::of(Some("Deflate")), Encoding::Deflate);
     assert_eq!(Encoding::of(Some("gzip, br")), Encoding::Other);
     assert_eq!(Encoding::of(None), Encoding::Identity);
 }

@@ -150,6 +150,10 @@ fn a_connection_has_one_of_three_paths_and_begins_with_get() {
     assert_eq!(get("/api-ws/v1/inference/", Some("")), inference);
     assert!(matches!(get("/api-ws/v1/inference", Some("model=m")), Some(Socket::Wrong(_))));
     assert_eq!(get("/api-ws/v1/realtime", Some("model=qwen3-omni:a_b.c")), realtime("qwen3-omni:a_b.c"));
+    for (found, path) in [(inference.clone(), "/api-ws/v1/inference"), (realtime("m"), "/api-ws/v1/realtime?model=m")] {
+        let Some(Socket::Found(protocol)) = found else { panic!("{found:?}") };
+        assert_eq!(protocol.upstream_path(), path);
+    }
     let long = format!("model={}", "m".repeat(128));
     assert_eq!(get("/api-ws/v1/realtime", Some(&long)), realtime(&long[6..]));
     let longer = format!("{long}m");

@@ -38,6 +38,7 @@ mod dialects_route;
 mod dialects_socket;
 mod dialects_splice;
 mod dialects_stream;
+mod dialects_strip;
 mod dialects_thinking;
 mod ends;
 mod families;
