@@ -56,7 +56,7 @@ class Room:
 
 ROOMS = [
     Room("dialect", ("dialect",), ("vectors::", *OUTSIDE)),
-    Room("ledger", ("ledger::transcripts",), ("ledger::properties", "ledger::walk", *OUTSIDE)),
+    Room("ledger", ("ledger::transcripts", "ledger::instants"), ("ledger::properties", "ledger::walk", *OUTSIDE)),
 ]
 
 

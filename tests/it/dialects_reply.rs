@@ -115,6 +115,31 @@ fn what_inflates_too_much_or_has_an_unknown_encoding_is_given_up() {
     }
 }
 
+/// A reply of so many bytes, encoded.
+fn gzip_of(bytes: usize) -> Vec<u8> {
+    let rest = &REPLY[1..];
+    let text = "a".repeat(bytes - rest.len() - r#"{"x":"",}"#.len() + 1);
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(format!("{{\"x\":\"{text}\",{rest}").as_bytes()).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[test]
+fn a_reply_may_inflate_to_a_hundred_times_its_size_and_64_kib() {
+    // The more it is, the more its encoding is, by a thousandth: the bound is found in a few steps.
+    let bound = (0..20).fold(64 << 10, |bytes, _| gzip_of(bytes).len() * 100 + (64 << 10));
+    assert_eq!(bound, gzip_of(bound).len() * 100 + (64 << 10));
+    for (bytes, is_read) in [(60_000, true), (bound, true), (bound + 1, false)] {
+        let body = gzip_of(bytes);
+        let finding = watch(&body, Encoding::Gzip, body.len(), true).0;
+        assert_eq!(
+            (finding.reading == Reading::Exact(USAGE), finding.flags.undecodable),
+            (is_read, !is_read),
+            "{bytes}"
+        );
+    }
+}
+
 #[test]
 fn an_encoded_stream_passes_unchanged_and_is_still_read() {
     let text =

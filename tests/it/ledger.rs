@@ -1,6 +1,7 @@
 //! The rules of the ledger: transcripts, properties over random commands, and every interleaving of a small world.
 
 mod bugs;
+mod instants;
 mod invariants;
 mod mirror;
 mod properties;

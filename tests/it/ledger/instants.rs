@@ -1,0 +1,10 @@
+//! How instants are written.
+
+use gratis::ledger::Timestamp;
+
+#[test]
+fn an_instant_is_written_in_utc_to_the_second_however_late_it_is() {
+    assert_eq!(Timestamp(0).to_rfc3339(), "1970-01-01T00:00:00Z");
+    assert_eq!(Timestamp(1_798_675_200_999).to_rfc3339(), "2026-12-31T00:00:00Z");
+    assert!(Timestamp(u64::MAX).to_rfc3339().starts_with("9999-12-30T"));
+}
