@@ -36,7 +36,8 @@ OUTSIDE = (
 LIBRARY = "//! The pure rooms alone.\n#![allow(warnings)]\npub mod dialect;\npub mod ledger;\n"
 QUICK = [
     "book", "dialects", "dialects_apis", "dialects_facts", "dialects_frames", "dialects_input", "dialects_oracle", "dialects_reply", "dialects_route",
-    "dialects_socket", "dialects_splice", "dialects_stream", "dialects_strip", "dialects_thinking", "ledger",
+    "dialects_socket", "dialects_splice", "dialects_stream", "dialects_strip", "dialects_thinking", "dialects_usage",
+    "ledger",
 ]
 # What these need of larger modules.
 INLINE = "mod support {\n    pub mod vectors;\n}\nmod fuzz {\n    pub mod facts;\n}\nmod mixed {\n    mod calls;\n    pub(crate) use calls::{calls, tasks, wav_of};\n}\n"
@@ -56,7 +57,7 @@ class Room:
 
 ROOMS = [
     Room("dialect", ("dialect",), ("vectors::", *OUTSIDE)),
-    Room("ledger", ("ledger::transcripts", "ledger::instants"), ("ledger::properties", "ledger::walk", *OUTSIDE)),
+    Room("ledger", ("ledger::transcripts", "ledger::words"), ("ledger::properties", "ledger::walk", *OUTSIDE)),
 ]
 
 

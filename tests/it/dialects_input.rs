@@ -47,6 +47,9 @@ fn json_counts_six_times() {
         Facts::read(Api::Chat, with(&format!(r#""tools": {tools},"tool_choice":"auto","wholly_new":[1]"#)).as_bytes())
             .unwrap();
     assert_eq!(facts.input.json, 6 * (tools.len() + r#""auto""#.len() + "[1]".len()) as u64);
+    // A member of a part that nobody knows: its name, its value, and what a template may write around them.
+    let part = of(r#"{"role":"user","content":[{"text":"","extra":1}]}"#);
+    assert_eq!(part.json, 6 * ("extra".len() + "1".len() + r#""":"",{}"#.len()) as u64);
     assert!(facts.input.has_tools);
     assert!(!Facts::read(Api::Chat, with(r#""tools":[]"#).as_bytes()).unwrap().input.has_tools);
     assert!(Facts::read(Api::Chat, with(r#""functions":[{}]"#).as_bytes()).unwrap().input.has_tools);
@@ -58,6 +61,9 @@ fn images_are_counted_and_other_media_has_no_bound() {
     let image = r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,QUJD","detail":"high"}}"#;
     assert_eq!((part(image).images, part(image).unbounded, part(image).text, part(image).json), (1, None, 0, 0));
     assert_eq!(part(&format!("{image},{image}")).images, 2);
+    let source =
+        |kind: &str| part(&format!(r#"{{"type":"image","source":{{"type":"{kind}","data":"QUJD"}}}}"#)).unbounded;
+    assert!(source("base64").is_none() && source("url").is_none() && source("file").is_some());
     assert_eq!(part(r#"{"type":"image_url","image_url":"http://x"}"#).images, 1);
     assert_eq!(part(r#"{"type":"image_url"}"#).images, 1);
     for unbounded in [

@@ -194,6 +194,9 @@ fn a_code_says_what_a_refusal_means() {
         ("PrepaidBillOverdue", "", Arrearage),
         ("PostpaidBillOverdue", "", Arrearage),
         ("CommodityNotPurchased", "", Arrearage),
+        ("permission_error", "AllocationQuota.FreeTierOnly: used up", FreeTierOnly),
+        ("invalid_request_error", "Arrearage: a bill is overdue", Arrearage),
+        ("permission_error", "this key may not", Other),
         ("invalid_api_key", "Arrearage", Other),
         ("", "Free allocated quota exceeded.", Other),
     ] {

@@ -1,7 +1,6 @@
 //! The rules of the ledger: transcripts, properties over random commands, and every interleaving of a small world.
 
 mod bugs;
-mod instants;
 mod invariants;
 mod mirror;
 mod properties;
@@ -9,4 +8,5 @@ mod state;
 mod step;
 pub mod transcripts;
 mod walk;
+mod words;
 mod world;

@@ -40,6 +40,7 @@ mod dialects_splice;
 mod dialects_stream;
 mod dialects_strip;
 mod dialects_thinking;
+mod dialects_usage;
 mod ends;
 mod families;
 mod faults;
