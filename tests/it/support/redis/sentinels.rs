@@ -55,9 +55,13 @@ impl Sentinels {
         format!("redis+sentinel://{}/{SERVICE}", hosts.join(","))
     }
 
-    /// Which of `servers` the first sentinel that answers takes for the primary.
+    /// Which of `servers` the first sentinel takes for the primary.
     pub fn primary(&self) -> usize {
-        let said = self.sentinels[0].cli(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]);
+        self.primary_of(&self.sentinels[0])
+    }
+
+    fn primary_of(&self, sentinel: &Server) -> usize {
+        let said = sentinel.cli(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]);
         let port: u16 = said.lines().nth(1).unwrap_or_else(|| panic!("no primary: {said}")).parse().unwrap();
         self.servers.iter().position(|server| server.port() == port).unwrap()
     }
@@ -70,11 +74,14 @@ impl Sentinels {
         self.servers[old].must(&["REPLICAOF", "127.0.0.1", &port]);
     }
 
-    /// Waits until another server than `old` is the primary and says so itself.
+    /// Waits until another server than `old` is the primary and says so itself, and every sentinel knows it: one that does not would
+    /// make it a replica of the old one, were that started again, and its history would be another.
     pub async fn wait_for_another(&self, old: usize) -> usize {
         until("a failover", || {
             let now = self.primary();
-            now != old && self.servers[now].fact("role").as_deref() == Some("master")
+            now != old
+                && self.sentinels.iter().all(|sentinel| self.primary_of(sentinel) == now)
+                && self.servers[now].fact("role").as_deref() == Some("master")
         })
         .await;
         self.primary()
