@@ -3,12 +3,14 @@
 
 use futures_util::future::join_all;
 use gratis::clock::Clock;
-use gratis::ledger::{AccountState, Book, Command, Outcome, Resolution, Timestamp, Usage, apply};
+use gratis::ledger::{
+    AccountState, Book, Command, Operation, Origin, Outcome, Reserve, Resolution, Timestamp, Usage, apply,
+};
 use gratis::store::Store;
 
 use crate::book::random::random_commands;
 use crate::store_conformance::{ACCOUNT, Maker, RedisMaker, carry_out, in_memory, is_upkeep, opened, turn};
-use crate::store_support::{ask, grant, key, without_finals};
+use crate::store_support::{ask, grant, key, pool, without_finals};
 use crate::support::redis::{Cluster, Server};
 
 /// Commands of an operator go alone; so many others at most come at once.
@@ -94,8 +96,7 @@ fn scripts(server: &Server) -> u64 {
 async fn funded(maker: &RedisMaker, amount: u64) -> Box<dyn Store> {
     let clock = Clock::by_hand(Timestamp(1_800_000_000_000));
     let store = opened(maker, &clock, AccountState::Active, true).await;
-    let operations = [gratis::ledger::Operation::PutKey(key("key-1")), grant(amount)];
-    for operation in operations {
+    for operation in [Operation::PutKey(key("key-1")), grant(amount)] {
         carry_out(&*store, Command::Operate(operation)).await;
     }
     store
@@ -103,9 +104,8 @@ async fn funded(maker: &RedisMaker, amount: u64) -> Box<dyn Store> {
 
 fn settle(hold: u128, output: u64) -> Command {
     let resolution = Resolution::Settle(Usage { input: 0, output });
-    let Command::Reserve(reserve) = Command::Reserve(ask(hold, 1)) else { unreachable!() };
-    let origin = gratis::ledger::Origin { key: reserve.key, model: reserve.model, pool: reserve.pool };
-    Command::Resolve { hold: gratis::ledger::HoldId(hold), resolution, origin: Some(origin) }
+    let Reserve { hold, key, model, pool, .. } = ask(hold, 1);
+    Command::Resolve { hold, resolution, origin: Some(Origin { key, model, pool }) }
 }
 
 #[tokio::test]
@@ -125,6 +125,6 @@ async fn two_hundred_calls_at_once_take_a_few_scripts_and_no_token_too_many() {
     join_all(admitted.iter().map(|hold| carry_out(&*store, settle(*hold, 60)))).await;
     assert_eq!(scripts(&server) - before, 3);
     let book = store.book(&ACCOUNT.into()).await.unwrap();
-    let balance = book.pools[&crate::store_support::pool()].grants[0].balance;
+    let balance = book.pools[&pool()].grants[0].balance;
     assert_eq!((balance.held, balance.spent), (0, 150 * 60));
 }
